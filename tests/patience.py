@@ -6,7 +6,10 @@ condition), and only a hang ends that wait: the limits here are for hangs alone,
 
 import asyncio
 import os
+import select
 from typing import Any, Final
+
+import pytest
 
 HANG_SECONDS: Final = float(os.environ.get("TEST_HANG_SECONDS") or 600)
 """Whoever waits longer than this hangs, on a machine that compiles kernels beside eight busy processes as well.
@@ -16,6 +19,23 @@ Whoever writes a test and sees it wait for what never happens sets the variable 
 
 DRAWING_SECONDS: Final = 1 / 50
 """Textual draws what has changed 60 times a second."""
+
+
+needs_descriptors_of_processes = pytest.mark.skipif(
+    not hasattr(os, "pidfd_open"), reason="waits for a stranger's end by a Linux descriptor"
+)
+
+
+def has_ended(process_id: int) -> bool:
+    """Waits for the end of a process that is no child of ours. Returns False if it hangs."""
+    try:
+        descriptor = os.pidfd_open(process_id)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], HANG_SECONDS)[0])
+    finally:
+        os.close(descriptor)
 
 
 async def until_at_rest(_least_seconds: float = 0.0) -> None:

@@ -3,7 +3,6 @@
 import fcntl
 import os
 import pty
-import select
 import signal
 import struct
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.headless_program import PROGRAM, ROOT, start
-from tests.patience import HANG_SECONDS
+from tests.patience import HANG_SECONDS, has_ended, needs_descriptors_of_processes
 from tui_llama import paths
 from tui_llama.chats.store import Store
 from tui_llama.system.endings import endings_as_exits
@@ -135,14 +134,7 @@ class Terminal:
 
     def engine_has_ended(self) -> bool:
         """Waits for the end of the engine's process."""
-        try:
-            descriptor = os.pidfd_open(int(self._pid_file.read_text()))
-        except ProcessLookupError:
-            return True
-        try:
-            return bool(select.select([descriptor], [], [], HANG_SECONDS)[0])
-        finally:
-            os.close(descriptor)
+        return has_ended(int(self._pid_file.read_text()))
 
     def close(self) -> None:
         self.process.kill()
@@ -165,7 +157,7 @@ def answers() -> list[str]:
         return [message.text for message in store.messages(chat.chat_id)]
 
 
-@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for a stranger's end by a Linux descriptor")
+@needs_descriptors_of_processes
 @BOTH
 def test_the_screen_ends_with_its_engine_and_keeps_the_answer(terminal: Terminal, number: signal.Signals) -> None:
     terminal.wait_for(b"ready")
@@ -180,7 +172,7 @@ def test_the_screen_ends_with_its_engine_and_keeps_the_answer(terminal: Terminal
     assert answers() == ["write LLAMAS", "LLAMAS"]
 
 
-@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for a stranger's end by a Linux descriptor")
+@needs_descriptors_of_processes
 @BOTH
 def test_it_ends_as_well_while_nothing_is_under_way(terminal: Terminal, number: signal.Signals) -> None:
     terminal.wait_for(b"ready")

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import select
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.fakes.headless_program import start
-from tests.patience import HANG_SECONDS
+from tests.patience import HANG_SECONDS, has_ended, needs_descriptors_of_processes
 from tui_llama.cli.commands import serve as command
 from tui_llama.cli.main import command_line
 from tui_llama.serve.http.keys import KEY_VARIABLE
@@ -123,19 +122,7 @@ def program(home_folder: Path) -> Iterator[Program]:
     program.process.wait()
 
 
-def wait_for_the_end_of(process_id: int) -> None:
-    """Returns when a process that is no child of ours has ended; the system tells by a descriptor of it."""
-    try:
-        process = os.pidfd_open(process_id)
-    except ProcessLookupError:
-        return
-    try:
-        readable, _, _ = select.select([process], [], [], HANG_SECONDS)
-        assert readable
-    finally:
-        os.close(process)
-
-
+@needs_descriptors_of_processes
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_it_ends_with_an_open_answer_and_leaves_no_process(
     program: Program, number: signal.Signals, status: int
@@ -148,7 +135,7 @@ def test_it_ends_with_an_open_answer_and_leaves_no_process(
     assert program.end(number) == status
     assert b"shutting_down" in answer.read()
     connection.close()
-    wait_for_the_end_of(engine)
+    assert has_ended(engine)
 
 
 def test_a_second_interrupt_does_not_wait_for_what_is_saved(program: Program) -> None:
@@ -199,4 +186,4 @@ def test_the_engine_ends_when_the_server_is_killed(program: Program) -> None:
 
     program.end(signal.SIGKILL)
 
-    wait_for_the_end_of(engine)
+    assert has_ended(engine)

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from tests.fakes.child_engines import PIECE_BYTES, model_info
-from tests.patience import HANG_SECONDS
+from tests.patience import HANG_SECONDS, needs_descriptors_of_processes
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.events import (
@@ -598,7 +598,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for a stranger's end by a Linux descriptor")
+@needs_descriptors_of_processes
 @pytest.mark.parametrize(
     ("model", "text"), [("endless", ""), ("m.gguf", "read"), ("m.gguf", "write"), ("m.gguf", "say hello")]
 )

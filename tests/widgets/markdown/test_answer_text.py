@@ -137,15 +137,18 @@ def test_the_samples_are_long_enough() -> None:
 async def test_more_words_in_the_last_row_change_only_that_row_and_arrange_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    arranged = list[Screen]()
+    arranged = list[Screen[object]]()
     async with shown(AnswerText, height=30) as pilot:
         text = pilot.app.query_one(AnswerText)
         await text.append("- one\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nThe")
         await pilot.pause()
         refresh = Screen._refresh_layout
-        monkeypatch.setattr(
-            Screen, "_refresh_layout", lambda screen, *rest, **named: (arranged.append(screen), refresh(screen))
-        )
+
+        def note(screen: Screen[object], *_: object, **__: object) -> None:
+            arranged.append(screen)
+            refresh(screen)
+
+        monkeypatch.setattr(Screen, "_refresh_layout", note)
         await text.append(" end")
         await pilot.pause()
         assert "The end" in "\n".join(rows(pilot))
