@@ -58,6 +58,7 @@ from tui_llama.system.daemon_threads import begin_in_thread
 from tui_llama.system.endings import TERMINAL_GONE_STATUS
 from tui_llama.system.garbage import search_seldom
 from tui_llama.terminal.gone import TerminalGone
+from tui_llama.terminal.style_sheet import SteadyStylesheet
 from tui_llama.turn.driver import TurnDriver
 from tui_llama.turn.engine_host import EngineHost
 from tui_llama.turn.live_chats import LiveChats
@@ -191,6 +192,8 @@ class ChatApp(WidgetReports):
         self._preferences = PreferencesController(
             settings_place, self._appearance, chats, (self._chats, self.models, self._idle_prefill), self
         )
+        # Before anything is parsed: the theme and the widths of the settings are known now.
+        self.stylesheet = SteadyStylesheet(variables=self.get_css_variables())
 
     @property
     def turn_driver(self) -> TurnDriver:

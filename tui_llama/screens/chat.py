@@ -67,7 +67,7 @@ class ChatScreen(LastingFocus, Screen[None]):
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+        super().__init__(id=id, classes="-empty")
         self.keymap = Keymap()
         self._hints: Sequence[hints.Hint] = hints.IDLE
         self._message_keys: Sequence[str] = ()
@@ -75,6 +75,9 @@ class ChatScreen(LastingFocus, Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Yields the parts from top to bottom."""
+        width, height = self.app.size  # known before there are parts, all of which another class would style again
+        self.add_class(*self._get_breakpoint_classes(width, self.HORIZONTAL_BREAKPOINTS))
+        self.add_class(*self._get_breakpoint_classes(height, self.VERTICAL_BREAKPOINTS))
         yield TitleBar(id="titles")
         with Vertical(id="stage"):
             yield EmptyState(id="empty")
@@ -91,7 +94,6 @@ class ChatScreen(LastingFocus, Screen[None]):
 
     def on_mount(self) -> None:
         """Shows an empty chat in which nothing is under way, and posts `Ready`."""
-        self.add_class("-empty")
         self.show_busy(False)
         self.composer.completer.popup = self.query_one("#suggestions", SuggestionList)
         self.post_message(self.Ready())
