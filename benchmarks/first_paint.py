@@ -3,7 +3,7 @@
     python -m benchmarks.first_paint [-m MODEL.gguf] [--runs 9]
 
 The program runs in a pseudo-terminal of 120 × 40 cells with an empty home. The clock starts just before the program and
-stops when the first letter is drawn. Target: a median of 0.6 s on an idle machine.
+stops when the first letter is drawn. Target: a median of 0.5 s on an idle machine.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from time import perf_counter
 
 from benchmarks.terminal import Terminal
 
-TARGET_SECONDS = 0.6
+TARGET_SECONDS = 0.5
 _LONGEST_SECONDS = 30.0
 
 
@@ -41,6 +41,7 @@ def _first_paint(model: Path | None) -> float:
     arguments = ["-m", str(model.absolute())] if model else []
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "TUI_LLAMA_HOME": home}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its compiled modules
         with Terminal([sys.executable, "-m", "tui_llama", *arguments], environment) as terminal:
             while not terminal.has_drawn_anything():
                 waited = perf_counter() - terminal.started_at

@@ -56,7 +56,7 @@ from tui_llama.screens.presenting import why_not_now
 from tui_llama.settings_place import SettingsPlace, place_of_this_user
 from tui_llama.system.daemon_threads import begin_in_thread
 from tui_llama.system.endings import TERMINAL_GONE_STATUS
-from tui_llama.system.garbage import search_seldom
+from tui_llama.system.garbage import leave_out_what_is_there
 from tui_llama.terminal.gone import TerminalGone
 from tui_llama.terminal.style_sheet import SteadyStylesheet
 from tui_llama.turn.driver import TurnDriver
@@ -235,7 +235,7 @@ class ChatApp(WidgetReports):
         self.chat_screen.set_focus(self.chat_screen.composer)
         await self.release_input()
         self._leaving.end_if_told()
-        self.call_after_refresh(begin_in_thread, prepare_answers, search_seldom)
+        self.call_after_refresh(begin_in_thread, prepare_answers, leave_out_what_is_there)
 
     def _flush_answer(self) -> None:
         self.live_chats.flush()

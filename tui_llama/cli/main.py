@@ -128,8 +128,10 @@ def _open_screen(options: Mapping[str, object]) -> None:
     from tui_llama.chats.place import open_chats
     from tui_llama.models.source import ThisMachine
     from tui_llama.settings_place import SettingsPlace
+    from tui_llama.system.garbage import search_seldom
 
     gc.freeze()
+    search_seldom()
     gc.enable()
     store, notice = open_chats()
     with store:
