@@ -16,6 +16,7 @@ from textual.widgets import Input, Static, TextArea
 
 from tui_llama.screens.commands import COMMANDS, parse_slash
 from tui_llama.screens.keys import hints
+from tui_llama.screens.keys.footers import footer
 from tui_llama.screens.keys.keymap import NO_KEY, Keymap
 from tui_llama.screens.lasting_focus import LastingFocus
 from tui_llama.widgets.attached.attached_bar import AttachedBar
@@ -224,8 +225,11 @@ class ChatScreen(LastingFocus, Screen[None]):
             self._show_hints()
 
     def show_message_keys(self, keys: Sequence[str]) -> None:
-        """Shows what can be done with the message in focus, the most useful first; empty: none has it."""
-        self._message_keys = keys
+        """Shows what can be done with the message in focus, the most useful first; empty: none has it.
+
+        The keys are names of local keys in braces.
+        """
+        self._message_keys = [words for each in keys if (words := footer(each, self.keymap.bound()))]
         self._show_hints()
 
     def on_paste(self, event: events.Paste) -> None:

@@ -8,8 +8,6 @@ from difflib import get_close_matches
 
 import msgspec
 
-from tui_llama.widgets.messages.acts import ACT_KEYS, MOVE_KEYS
-
 
 class Choice(msgspec.Struct, frozen=True):
     """An argument that a slash command may have; neither text needs to be safe to print."""
@@ -267,9 +265,6 @@ TRANSCRIPT_KEYS = (
     ("Ctrl+Home, Ctrl+End", "Towards the beginning, to the end"),
     ("End", "Follow the answer again"),
 )
-
-# The help lists these as well: they act on the message in focus.
-MESSAGE_KEYS = (*MOVE_KEYS, *((each.shown_keys, each.explanation) for each in ACT_KEYS))
 
 _NEAR_ENOUGH = 0.6
 _SLASH_COMMAND = re.compile(r"/(\?|[A-Za-z]+)(?:[ \t]+(.*))?")

@@ -56,7 +56,7 @@ class TerminalInput:
         return self._framing.is_waiting
 
     def _messages(self, items: Iterable[Item]) -> list[Message]:
-        return [message for item in items for message in self._read(item) if not _is_ignored(message)]
+        return [_renamed(message) for item in items for message in self._read(item) if not _is_ignored(message)]
 
     def _read(self, item: Item) -> Iterable[Message]:
         match item:
@@ -106,6 +106,12 @@ class TerminalInput:
 
 def _is_ignored(message: Message) -> bool:
     return isinstance(message, events.Key) and message.key == Keys.Ignore
+
+
+def _renamed(message: Message) -> Message:
+    """Returns a message, Ctrl+Enter under one name: in xterm's modifyOtherKeys form, Textual's name ends in \\r."""
+    is_odd = isinstance(message, events.Key) and message.key == "ctrl+\r"
+    return events.Key("ctrl+enter", None) if is_odd else message
 
 
 class _LastingOutput:

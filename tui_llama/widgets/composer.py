@@ -25,9 +25,7 @@ from tui_llama.widgets.modal.modal_area import ModalArea
 cast(dict[str, object], ANSI_SEQUENCES_KEYS)["\x1b\r"] = (Keys.ControlJ,)
 
 # Textual gives the same keys the names with \r if they arrive in xterm's modifyOtherKeys form.
-NEW_LINE_KEYS = frozenset(
-    {"ctrl+j", *(f"{key}+{name}" for key in ("shift", "alt", "ctrl") for name in ("enter", "\r"))}
-)
+NEW_LINE_KEYS = frozenset({"ctrl+j", *(f"{key}+{name}" for key in ("shift", "alt") for name in ("enter", "\r"))})
 BLINKING_SECONDS = 10.0
 _DAMAGED = "\ufffd"
 _VERSION_KEYS = {"left": -1, "right": 1}

@@ -4,11 +4,12 @@ from time import monotonic
 from typing import ClassVar, Final
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets import Static
 
 from tui_llama.text_safety import sanitize, sanitize_line
+from tui_llama.widgets.local_keys import THOUGHT, local_bindings
 
 _SHOWN_WHILE_THINKING: Final = 1200
 """Characters of a thought under way: its end. Drawing all of it again and again would take longer and longer."""
@@ -25,7 +26,7 @@ class ThoughtView(Static, can_focus=True):
         is_live: Whether the model is thinking.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "toggle_thought", "Fold or unfold the thought")]
+    BINDINGS: ClassVar[list[BindingType]] = [*local_bindings(THOUGHT)]
 
     def __init__(self, thought: str = "", words: str = "", *, is_live: bool = False) -> None:
         self.thought = thought

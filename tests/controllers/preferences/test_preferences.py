@@ -184,7 +184,7 @@ async def test_the_width_of_the_conversation_changes_while_it_is_shown() -> None
         await open_settings(driver, "text width")
         await driver.pilot.press("enter")
         await answer(driver, "50")
-        await driver.until(lambda: driver.app.chat_screen.composer.outer_size.width == 54)
+        await driver.until(lambda: driver.app.chat_screen.composer.outer_size.width == 50)
         await driver.until(lambda: driver.views[0].outer_size.width == 50)
 
 

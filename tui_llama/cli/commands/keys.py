@@ -3,8 +3,12 @@
 import os
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from tui_llama.screens.keys.keymap import Keymap
 
 _OUT_OF_REACH = (
     "Without kitty's keyboard protocol, which this terminal does not have, these cannot arrive as themselves:"
@@ -13,8 +17,9 @@ _OUT_OF_REACH = (
 
 @click.command()
 @click.option("--list", "is_list", is_flag=True, help="Print the keys that do not arrive, and ask for none.")
+@click.option("--names", "is_names", is_flag=True, help="Print the names for the keymap file, with their keys.")
 @click.pass_obj
-def keys(group_options: Mapping[str, object], is_list: bool) -> None:
+def keys(group_options: Mapping[str, object], is_list: bool, is_names: bool) -> None:
     """Shows what the terminal sends for each key that you press, and under which name the program reads it.
 
     The names are those for your keymap file. Ctrl+C ends it. First it prints the keys of the program that this terminal
@@ -26,6 +31,7 @@ def keys(group_options: Mapping[str, object], is_list: bool) -> None:
     from tui_llama.screens.keys.reach import out_of_reach
     from tui_llama.text_safety import sanitize_line
 
+    is_list = is_list or is_names
     for stream in (sys.stdin, sys.stdout):
         if not is_list and not stream.isatty():
             raise click.UsageError("The keys are read from a terminal. --list prints those that do not arrive.")
@@ -33,6 +39,9 @@ def keys(group_options: Mapping[str, object], is_list: bool) -> None:
     keymap, problems = read_keymap(settings_from(group_options).keymap, file)
     for problem in problems:
         click.echo(sanitize_line(problem), err=True)
+    if is_names:
+        _print_names(keymap)
+        return
     missing = out_of_reach(keymap, has_kitty_protocol=_has_kitty_protocol())
     if missing:
         click.echo(_OUT_OF_REACH)
@@ -41,6 +50,21 @@ def keys(group_options: Mapping[str, object], is_list: bool) -> None:
     click.echo(f"Keymap: {keymap.name}. Your own keys: {sanitize_line(str(file))}")
     if not is_list:
         _show_keys()
+
+
+def _print_names(keymap: "Keymap") -> None:
+    """Prints each name with its keys: of commands first, then of what counts in one place only."""
+    from itertools import groupby
+
+    from tui_llama.screens.commands import COMMANDS
+    from tui_llama.widgets.local_keys import LOCAL_KEYS
+
+    declared = [("everywhere in the chat", each.name, each.keys, each.title) for each in COMMANDS]
+    declared += [(each.place, each.name, each.keys, each.title) for each in LOCAL_KEYS]
+    for place, rows in groupby(declared, lambda row: row[0]):
+        click.echo(f"{place[:1].upper()}{place[1:]}:")
+        for _, name, keys, title in rows:
+            click.echo(f"  {name:<24}{keymap.keys.get(name, keys) or '-':<28}{title}")
 
 
 def _has_kitty_protocol() -> bool:

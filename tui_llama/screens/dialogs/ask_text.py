@@ -31,7 +31,7 @@ class AskText(Dialog[str | None]):
         with Vertical(classes="dialog -small") as box:
             box.border_title = self._question
             yield LineInput(self._text, select_on_focus=True, compact=True)
-            yield Static("Enter save · Esc cancel", classes="keys")
+            yield Static(self.footer("Enter save · {dialog_close} cancel"), classes="keys")
 
     @on(LineInput.Submitted)
     def _keep(self, event: LineInput.Submitted) -> None:

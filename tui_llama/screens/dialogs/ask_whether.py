@@ -10,6 +10,7 @@ from textual.widgets import Button, Static
 
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.text_safety import sanitize_line
+from tui_llama.widgets.local_keys import QUESTION, local_bindings
 
 
 class AskWhether(Dialog[bool | None]):
@@ -27,8 +28,7 @@ class AskWhether(Dialog[bool | None]):
     """
     AUTO_FOCUS = "#no"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "Yes", show=False),
-        Binding("n", "answer(False)", "No", show=False),
+        *local_bindings(QUESTION),
         Binding("left,right", "app.focus_next", "Other button", show=False),
     ]
 

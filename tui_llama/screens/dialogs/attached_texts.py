@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.markup import escape
 from textual.widgets import Static
@@ -14,6 +14,7 @@ from tui_llama.chat import Attachment
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.screens.dialogs.whole_text import TextRows
 from tui_llama.text_safety import sanitize_line
+from tui_llama.widgets.local_keys import ATTACHED_TEXT, local_bindings
 
 
 class AttachedTexts(Dialog[None]):
@@ -29,9 +30,7 @@ class AttachedTexts(Dialog[None]):
     """
     AUTO_FOCUS = ".rows"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("c", "copy", "Copy", show=False),
-        Binding("left", "turn(-1)", "Previous", show=False),
-        Binding("right", "turn(1)", "Next", show=False),
+        *local_bindings(ATTACHED_TEXT),
     ]
 
     def __init__(self, attachments: Sequence[tuple[Attachment, AttachedFacts]], position: int = 0) -> None:
@@ -44,8 +43,11 @@ class AttachedTexts(Dialog[None]):
         with Vertical(classes="dialog -whole"):
             yield TextRows("")
             yield Static(classes="details", markup=False)
-            others = "← → another · " if len(self._attachments) > 1 else ""
-            yield Static(f"{others}↑ ↓ PgUp PgDn scroll · c copy · Esc close", classes="keys")
+            others = "{attached_before} {attached_after} another · " if len(self._attachments) > 1 else ""
+            yield Static(
+                self.footer(f"{others}↑ ↓ PgUp PgDn scroll · {{attached_copy}} copy · {{dialog_close}} close"),
+                classes="keys",
+            )
 
     async def on_mount(self) -> None:
         """Shows the first one."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import ClassVar
 
 import msgspec
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
 
@@ -16,6 +16,7 @@ from tui_llama.screens.dialogs.pick import PickDialog, count_and_time, two_sides
 from tui_llama.screens.marks import MARK_SIGNS
 from tui_llama.text_safety import sanitize_line
 from tui_llama.turn.live_chats import Mark
+from tui_llama.widgets.local_keys import CHATS, local_bindings
 
 
 class ListedChat(msgspec.Struct, frozen=True):
@@ -41,10 +42,9 @@ class ChatList(PickDialog[ListedChat, str | None]):
     All chats, the newest first. Type a part of a title or of a model's name to find one.
     """
     TITLE_TEXT = "Chats"
-    KEYS = "Enter open · F2 rename · Del delete · Esc close"
+    KEYS = "Enter open · {chats_rename} rename · {chats_delete} delete · {dialog_close} close"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f2", "rename", "Rename", show=False, priority=True),
-        Binding("delete,ctrl+x", "delete", "Delete", show=False, priority=True),
+        *local_bindings(CHATS),
     ]
 
     class RenameWanted(Message):

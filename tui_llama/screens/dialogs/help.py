@@ -13,11 +13,12 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui_llama.screens.commands import COMMANDS, COMPOSER_KEYS, MESSAGE_KEYS, TRANSCRIPT_KEYS
+from tui_llama.screens.commands import COMMANDS, COMPOSER_KEYS, TRANSCRIPT_KEYS
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.screens.keys.hints import bindings_of_focus
 from tui_llama.screens.keys.keymap import Keymap
-from tui_llama.screens.keys.names import spelled
+from tui_llama.screens.keys.names import spelled, spelled_list
+from tui_llama.widgets.messages.acts import ACT_KEYS, MOVE_KEYS
 
 _KEYS_WIDTH = 21
 _LEAST_WIDTH = 60  # where a line has room for keys and meanings
@@ -120,7 +121,7 @@ class HelpScreen(Dialog[None]):
                     yield Static("Reading", classes="heading")
                     yield HelpTable(TRANSCRIPT_KEYS)
                     yield Static("On a message", classes="heading")
-                    yield HelpTable(MESSAGE_KEYS)
+                    yield HelpTable([*MOVE_KEYS, *self._act_rows()])
                 with Vertical(classes="column"):
                     yield Static("Commands", classes="heading")
                     yield HelpTable(list(self._command_rows()))
@@ -133,6 +134,11 @@ class HelpScreen(Dialog[None]):
             yield Static(focus.text, classes="focus-help", markup=False)
             if focus.rows:
                 yield HelpTable(focus.rows)
+
+    def _act_rows(self) -> Iterator[tuple[str, str]]:
+        for each in ACT_KEYS:
+            own = self._keymap.keys.get(f"message_{each.act.name.lower()}")
+            yield each.shown_keys if own is None else spelled_list(own), each.explanation
 
     def _command_rows(self) -> Iterator[tuple[str, str]]:
         for command in COMMANDS:

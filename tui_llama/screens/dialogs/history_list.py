@@ -26,7 +26,7 @@ class HistoryList(PickDialog[StoredText, str | None]):
     What you have sent before, in all chats, the newest first. Type a part of a message to find it.
     """
     TITLE_TEXT = "Earlier messages"
-    KEYS = "Enter write it again · Esc close"
+    KEYS = "Enter write it again · {dialog_close} close"
 
     def __init__(self, texts: Sequence[StoredText], now: datetime) -> None:
         super().__init__(texts)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import msgspec
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
 
@@ -19,6 +19,7 @@ from tui_llama.screens.dialogs.pick import PickDialog, two_sides
 from tui_llama.servers.address import is_server_address, typed_address
 from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.cutting import cut
+from tui_llama.widgets.local_keys import MODELS, local_bindings
 
 _ROOM_FOR_NOTES = 64
 """Cells. A wider line has room for more than a name and its most important note."""
@@ -75,10 +76,8 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
     """
     TITLE_TEXT = "Models"
     PLACEHOLDER = "Search, a path, a URL or hf:OWNER/REPOSITORY"
-    KEYS = "Enter load/get · Del cancel/remove · Esc close"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("delete,ctrl+x", "drop", "Cancel, remove", show=False, priority=True)
-    ]
+    KEYS = "Enter load/get · {models_drop} cancel/remove · {dialog_close} close"
+    BINDINGS: ClassVar[list[BindingType]] = [*local_bindings(MODELS)]
 
     class FetchWanted(Message):
         """Posted when a model should be fetched by its name."""

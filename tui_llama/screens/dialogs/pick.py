@@ -6,7 +6,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, OptionList, Static
@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.widgets.cutting import cut
 from tui_llama.widgets.line_input import LineInput
+from tui_llama.widgets.local_keys import LIST, local_bindings
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -31,10 +32,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
     PLACEHOLDER = "Type to search"
     KEYS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move('cursor_up')", "Up", show=False, priority=True),
-        Binding("down", "move('cursor_down')", "Down", show=False, priority=True),
-        Binding("pageup", "move('page_up')", "Page up", show=False, priority=True),
-        Binding("pagedown", "move('page_down')", "Page down", show=False, priority=True),
+        *local_bindings(LIST),
     ]
 
     def __init__(self, items: Sequence[Item]) -> None:
@@ -90,7 +88,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
             message = Static("", classes="message", markup=False)
             message.display = False
             yield message
-            yield Static(self.KEYS, classes="keys", markup=False)
+            yield Static(self.footer(self.KEYS), classes="keys", markup=False)
 
     def on_mount(self) -> None:
         """Fills the list after the first refresh, when its width is known."""

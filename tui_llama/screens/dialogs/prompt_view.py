@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.geometry import Size
@@ -16,6 +16,7 @@ from textual.widgets import Static
 from tui_llama.engine.events import PromptEstimate, PromptPart
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.text_safety import sanitize, sanitize_line
+from tui_llama.widgets.local_keys import SHOWN_TEXT, local_bindings
 
 
 class PromptText(ScrollView):
@@ -65,7 +66,7 @@ class PromptView(Dialog[None]):
     What the model gets, to the letter: the messages in use, and what the template writes around them.
     """
     AUTO_FOCUS = ".tables"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("c", "copy_prompt", "Copy", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [*local_bindings(SHOWN_TEXT)]
 
     def __init__(self, prompt: PromptEstimate) -> None:
         super().__init__()
@@ -77,9 +78,9 @@ class PromptView(Dialog[None]):
             box.border_title = "The prompt of the model"
             yield Static(self._figures(), classes="heading", markup=False)
             yield PromptText(self._prompt.prompt, classes="tables")
-            yield Static("↑ ↓ scroll · c copy · Esc close", classes="keys")
+            yield Static(self.footer("↑ ↓ scroll · {text_copy} copy · {dialog_close} close"), classes="keys")
 
-    def action_copy_prompt(self) -> None:
+    def action_copy(self) -> None:
         """Copies the exact text of the prompt."""
         self.app.copy_to_clipboard("".join(part.text for part in self._prompt.prompt))
         self.query_one(".keys", Static).update("Copied · Esc close")

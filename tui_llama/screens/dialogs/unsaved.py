@@ -11,6 +11,7 @@ from textual.widgets import Button, Static
 
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.text_safety import sanitize_line
+from tui_llama.widgets.local_keys import UNSAVED, local_bindings
 
 
 class Unsaved(StrEnum):
@@ -36,10 +37,7 @@ class AskUnsaved(Dialog[Unsaved | None]):
     """
     AUTO_FOCUS = "#again"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("t", "answer('again')", "Try again", show=False),
-        Binding("f", "answer('file')", "Save as a file", show=False),
-        Binding("l", "answer('lose')", "Quit and lose it", show=False),
-        Binding("s", "answer('stay')", "Stay", show=False),
+        *local_bindings(UNSAVED),
         Binding("down,right", "app.focus_next", "Next button", show=False),
         Binding("up,left", "app.focus_previous", "Button before", show=False),
     ]

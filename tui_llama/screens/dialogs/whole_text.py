@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
@@ -14,6 +14,7 @@ from textual.widgets import Static
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.text_safety import drawn
 from tui_llama.widgets.cutting import rows
+from tui_llama.widgets.local_keys import SHOWN_TEXT, local_bindings
 from tui_llama.widgets.long_text import extent
 
 _TAB_CELLS = 4
@@ -48,7 +49,7 @@ class WholeText(Dialog[None]):
     The whole of a message that the chat shows only in part.
     """
     AUTO_FOCUS = ".rows"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("c", "copy", "Copy", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [*local_bindings(SHOWN_TEXT)]
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -59,7 +60,9 @@ class WholeText(Dialog[None]):
         with Vertical(classes="dialog -whole") as box:
             box.border_title = extent(self._text)
             yield TextRows(self._text)
-            yield Static("↑ ↓ PgUp PgDn Home End scroll · c copy · Esc close", classes="keys")
+            yield Static(
+                self.footer("↑ ↓ PgUp PgDn Home End scroll · {text_copy} copy · {dialog_close} close"), classes="keys"
+            )
 
     def action_copy(self) -> None:
         """Copies the whole text as it was written."""

@@ -6,6 +6,7 @@ The keymap file, in TOML:
 
     [keys]                       # the name of a command, then its keys with commas between them; "" for none
     new_chat = "ctrl+t"
+    chats_rename = "ctrl+e"      # what counts in one place only: see widgets/local_keys.py
 
     [after_leader]
     n = "new_chat"
@@ -22,6 +23,7 @@ import msgspec
 
 from tui_llama.screens.commands import COMMANDS, Command
 from tui_llama.screens.keys.names import is_key, spelled, spelled_list
+from tui_llama.widgets.local_keys import LOCAL_KEYS
 
 NO_KEY: Final = "no-key-"
 """Begins the names of keys that no terminal sends; a command without a key is bound to one of these."""
@@ -48,7 +50,7 @@ class Keymap(msgspec.Struct, frozen=True):
     """Keys in place of those with which the commands are declared.
 
     Attributes:
-        keys: The keys of commands by their names, with commas between them; empty for none.
+        keys: The keys of commands and local keys by their names, with commas between them; empty for none.
         letters: The commands by the letters that follow the leader key.
         name: The preset that it began with.
     """
@@ -152,26 +154,28 @@ def _checked_keys(name: str, keys: object) -> tuple[str, str, str] | str:
 def _checked_letter(letter: str, name: object) -> tuple[str, str, str] | str:
     if not is_key(letter):
         return f"after_leader: there is no key {letter!r}. tui-llama keys shows the names."
-    if name and name not in _names():
+    if name and name not in {command.name for command in COMMANDS}:
         return _unknown(str(name))
     return "letters", letter, str(name)
 
 
 def _unknown(name: str) -> str:
     nearest = get_close_matches(name, _names(), n=1)
-    hint = f"Did you mean {nearest[0]}?" if nearest else "tui-llama keys lists all."
+    hint = f"Did you mean {nearest[0]}?" if nearest else "tui-llama keys --names lists all."
     return f"there is no command {name!r}. {hint}"
 
 
 def _names() -> set[str]:
-    return {command.name for command in COMMANDS}
+    return {command.name for command in COMMANDS} | {each.name for each in LOCAL_KEYS}
 
 
 def _clashes(keys: Mapping[str, str], own: set[str]) -> Iterator[str]:
     """Yields what the user has given to two commands, or taken from another one: the other has no such key then."""
-    users: dict[str, str] = {}
-    for command in COMMANDS:
-        for key in filter(None, keys.get(command.name, command.keys).split(",")):
-            other = users.setdefault(key, command.name)
-            if other != command.name and {other, command.name} & own:
-                yield f"{spelled(key)} is the key of {other} and of {command.name}; only one of them gets it."
+    users: dict[tuple[str, str], str] = {}
+    everywhere = ((each.name, each.keys, "") for each in COMMANDS)
+    in_places = ((each.name, each.keys, each.place) for each in LOCAL_KEYS)
+    for name, declared, place in (*everywhere, *in_places):
+        for key in filter(None, keys.get(name, declared).split(",")):
+            other = users.setdefault((place, key), name)
+            if other != name and {other, name} & own:
+                yield f"{spelled(key)} is the key of {other} and of {name}; only one of them gets it."

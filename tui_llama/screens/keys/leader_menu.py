@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.geometry import Size
@@ -56,9 +55,6 @@ class LeaderMenu(Dialog[str | None]):
     HELP = """The leader key
     A letter does what stands behind it.
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,ctrl+c", "dismiss_dialog", "Close", show=False, priority=True)
-    ]
 
     def __init__(self, keymap: Keymap) -> None:
         super().__init__()

@@ -6,8 +6,9 @@ from typing import Final, NamedTuple
 from tui_llama.screens.commands import COMMANDS
 from tui_llama.screens.keys.keymap import Keymap
 from tui_llama.screens.keys.names import spelled
+from tui_llama.widgets.local_keys import LOCAL_KEYS
 
-_OTHER_KEYS: Final = (("shift+enter", "New line"), ("ctrl+enter", "New line"), ("alt+enter", "New line"))
+_OTHER_KEYS: Final = (("shift+enter", "New line"), ("alt+enter", "New line"))
 _SAME: Final = {"ctrl+i": "Tab", "ctrl+m": "Enter", "ctrl+left_square_bracket": "Esc", "ctrl+h": "Backspace"}
 _PLAIN_CONTROL: Final = frozenset(
     {"space", "underscore", "backslash", "right_square_bracket", "at", "circumflex_accent", "slash"}
@@ -60,6 +61,8 @@ def why_not(key: str) -> str | None:
 
 def _bound(keymap: Keymap) -> Iterator[tuple[str, str]]:
     yield from _OTHER_KEYS
-    for command in COMMANDS:
-        for key in filter(None, keymap.keys.get(command.name, command.keys).split(",")):
-            yield key.strip(), command.title
+    declared = [(each.name, each.keys, each.title) for each in COMMANDS]
+    declared += [(each.name, each.keys, f"{each.title}, {each.place}") for each in LOCAL_KEYS]
+    for name, keys, title in declared:
+        for key in filter(None, keymap.keys.get(name, keys).split(",")):
+            yield key.strip(), title

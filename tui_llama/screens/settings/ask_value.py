@@ -13,6 +13,7 @@ from tui_llama.screens.dialogs.pick import PickDialog, two_sides
 from tui_llama.screens.settings.rows import SettingRow, shown_value
 from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.line_input import LineInput
+from tui_llama.widgets.local_keys import WRITTEN_TEXT, local_bindings
 
 
 class PickValue(PickDialog[str, str | None]):
@@ -21,7 +22,7 @@ class PickValue(PickDialog[str, str | None]):
     HELP = """A value
     The values that the setting may have.
     """
-    KEYS = "Enter choose · Esc cancel"
+    KEYS = "Enter choose · {dialog_close} cancel"
 
     def __init__(self, row: SettingRow) -> None:
         assert isinstance(row.setting.range, OneOf)
@@ -75,7 +76,7 @@ class AskValue(Dialog[str | None]):
             message = Static("", classes="message", markup=False)
             message.display = False
             yield message
-            yield Static("Enter save · Esc cancel", classes="keys")
+            yield Static(self.footer("Enter save · {dialog_close} cancel"), classes="keys")
 
     @on(LineInput.Changed)
     def _forget_refusal(self) -> None:
@@ -104,7 +105,7 @@ class AskLongText(Dialog[str | None]):
         super().__init__()
         self._row = row
 
-    BINDINGS = [("ctrl+s", "keep", "Save")]  # noqa: RUF012 - as the base class has it
+    BINDINGS = [*local_bindings(WRITTEN_TEXT)]  # noqa: RUF012 - as the base class has it
 
     def compose(self) -> ComposeResult:
         """Yields the text in a box, and the keys."""
@@ -112,7 +113,7 @@ class AskLongText(Dialog[str | None]):
             box.border_title = self._row.title
             yield TextArea(str(self._row.value or ""), compact=True, tab_behavior="focus")
             yield Static(self._row.setting.explanation, classes="details", markup=False)
-            yield Static("Ctrl+S save · Esc cancel", classes="keys")
+            yield Static(self.footer("{text_save} save · {dialog_close} cancel"), classes="keys")
 
     def action_keep(self) -> None:
         """Closes the dialog with the text."""

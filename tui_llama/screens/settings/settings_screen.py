@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
@@ -15,6 +15,7 @@ from tui_llama.screens.settings.ask_value import ask_for, other_value
 from tui_llama.screens.settings.rows import Scope, SettingRow, shown_value
 from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.cutting import cut
+from tui_llama.widgets.local_keys import SETTINGS, local_bindings
 
 _THEME = "theme"
 _NARROW = 56
@@ -82,11 +83,9 @@ class SettingsScreen(PickDialog[SettingRow, None]):
     """
     TITLE_TEXT = "Settings"
     PLACEHOLDER = "Type to search; “set” finds what you have set"
-    KEYS = "Enter change · Del reset · Tab scope · Esc close"
+    KEYS = "Enter change · {settings_reset} reset · {settings_next_scope} scope · {dialog_close} close"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "scope(1)", "Scope", show=False, priority=True),
-        Binding("shift+tab", "scope(-1)", "Scope", show=False, priority=True),
-        Binding("delete,ctrl+x", "reset", "Reset", show=False, priority=True),
+        *local_bindings(SETTINGS),
     ]
 
     class ChangeWanted(Message):

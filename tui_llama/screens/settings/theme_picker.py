@@ -30,7 +30,7 @@ class ThemePicker(PickDialog[ListedTheme, str | None]):
     named here.
     """
     TITLE_TEXT = "Theme"
-    KEYS = "↑ ↓ look · Enter keep · Esc as before"
+    KEYS = "↑ ↓ look · Enter keep · {dialog_close} as before"
 
     class Looked(Message):
         """Posted when the cursor is on another theme."""

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
@@ -12,6 +12,7 @@ from tui_llama.attachments.facts import AttachedFacts, attached_words
 from tui_llama.chat import Attachment
 from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.cutting import cut
+from tui_llama.widgets.local_keys import ATTACHMENT, local_bindings
 
 _MARK = "▪ "
 _REMOVE = "×"
@@ -24,12 +25,7 @@ class Chip(Widget, can_focus=True):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"chip--detail", "chip--remove"}
     ALLOW_SELECT: ClassVar[bool] = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,space", "show", "Show"),
-        Binding("x,delete,backspace", "remove", "Remove"),
-        Binding("t", "write", "As text"),
-        Binding("up,left", "move(-1)", "Previous", show=False),
-        Binding("down,right", "move(1)", "Next", show=False),
-        Binding("escape", "move(0)", "Leave"),
+        *local_bindings(ATTACHMENT),
     ]
 
     class Wanted(Message):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.cutting import cut
+from tui_llama.widgets.local_keys import QUEUE, local_bindings
 
 SHOWN_LINES: Final = 3
 _HINT: Final = "sent when the answer ends · ↑ edits it"
@@ -28,13 +29,7 @@ class QueuedMessages(Widget, can_focus=True):
     These messages are sent as one when the answer ends. One of them is marked: keys edit, remove or move it.
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,e", "edit", "Edit"),
-        Binding("x,d,delete,backspace", "remove", "Remove"),
-        Binding("shift+up,K,shift+k", "shift(-1)", "Move"),
-        Binding("shift+down,J,shift+j", "shift(1)", "Move down", show=False),
-        Binding("up,k", "choose(-1)", "The one before", show=False),
-        Binding("down,j", "choose(1)", "The one after", show=False),
-        Binding("escape,i", "leave", "Leave"),
+        *local_bindings(QUEUE),
     ]
 
     class BackWanted(Message):

@@ -57,12 +57,14 @@ MOVE_KEYS: Final = (
 
 
 def hints(*, is_answer: bool, version: int, version_count: int, folded: str = "") -> list[str]:
-    """Returns the keys that are useful for a message, for the line below the text that is written.
+    """Returns the keys that are useful for a message, by the names of `local_keys`, for the line below the composer.
 
     `folded` says what is folded in it, in a word; empty if nothing is.
     """
-    versions = [f"←→ {version}/{version_count}"] if version_count > 1 else []
-    go_on = ["c continue"] if is_answer else []
-    folds = [f"Enter {folded}"] if folded else []
-    acts = ["e edit", *go_on, "r again", "y copy", "b branch", "d delete", "m raw", "u undo"]
-    return [*versions, *folds, *acts, "Esc back"]
+    turn = "{message_older}{message_newer}"
+    versions = [f"{turn} {version}/{version_count}"] if version_count > 1 else []
+    go_on = ["{message_continue} continue"] if is_answer else []
+    folds = [f"{{message_unfold}} {folded}"] if folded else []
+    usual = ("regenerate again", "copy copy", "branch branch", "delete delete", "raw raw", "undo undo", "leave back")
+    acts = [f"{{message_{act}}} {word}" for act, word in (each.split() for each in usual)]
+    return [*versions, *folds, "{message_edit} edit", *go_on, *acts]

@@ -6,7 +6,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widget import Widget
 
-from tui_llama.widgets.messages.acts import ACT_KEYS, Act
+from tui_llama.widgets.local_keys import MESSAGE, local_bindings
+from tui_llama.widgets.messages.acts import Act
 from tui_llama.widgets.messages.end_scroll import EndScroll
 
 
@@ -21,24 +22,11 @@ class MessageCursor(EndScroll, can_focus=True):
     One message is in focus, and single keys act on it. Nothing that you have written is lost meanwhile.
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k,alt+up", "move_focus(-1)", "Message before", show=False, id="message_before"),
-        Binding("down,j,alt+down", "move_focus(1)", "Message after", show=False, id="message_after"),
-        Binding("left_curly_bracket", "move_to_own(-1)", "Your message before", show=False, id="message_own_before"),
-        Binding("right_curly_bracket", "move_to_own(1)", "Your message after", show=False, id="message_own_after"),
-        Binding("ctrl+u", "half_page(-1)", "Half a page up", show=False, id="message_half_up"),
-        Binding("ctrl+d", "half_page(1)", "Half a page down", show=False, id="message_half_down"),
-        Binding("home,g", "focus_first", "First message", show=False, id="message_first"),
-        Binding("end,G,shift+g", "focus_last", "Last message", show=False, id="message_last"),
-        Binding("enter,space", "unfold", "Show or fold what is folded in it", show=False, id="message_unfold"),
-        Binding("escape,i", "leave", "Back to what is written", show=False, id="message_leave"),
+        *local_bindings(MESSAGE),
         *(
             # The help of what has the focus tells of the first only.
             Binding(f"{number}", f"copy_code({number})", "Copy code block 1 … 9" if number == 1 else "", show=False)
             for number in range(1, 10)
-        ),
-        *(
-            Binding(each.keys, f"act('{each.act.name}')", each.explanation, show=False, id=f"message_{each.act.name}")
-            for each in ACT_KEYS
         ),
     ]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
 
@@ -12,6 +12,7 @@ from tui_llama.screens.dialogs.ask_text import AskText
 from tui_llama.screens.dialogs.ask_whether import AskWhether
 from tui_llama.screens.dialogs.pick import PickDialog, two_sides
 from tui_llama.text_safety import sanitize, sanitize_line
+from tui_llama.widgets.local_keys import PERSONAS, local_bindings
 
 _LONGEST_PREVIEW = 600
 
@@ -30,10 +31,9 @@ class PersonaList(PickDialog[Persona, str | None]):
     System prompt, sampling, model, thinking and start of replies under one name, each in a file.
     """
     TITLE_TEXT = "Personas"
-    KEYS = "Enter take · Ctrl+S save · Del delete · Esc close"
+    KEYS = "Enter take · {personas_save} save · {personas_delete} delete · {dialog_close} close"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "save", "Save", show=False, priority=True),
-        Binding("delete,ctrl+x", "delete", "Delete", show=False, priority=True),
+        *local_bindings(PERSONAS),
     ]
 
     class SaveWanted(Message):

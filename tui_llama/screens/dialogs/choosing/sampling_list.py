@@ -23,7 +23,7 @@ class SamplingList(PickDialog[ListedSetting, str | None]):
     How tokens are chosen in this chat, and where each value comes from. What is set here holds for this chat only.
     """
     TITLE_TEXT = "Sampling in this chat"
-    KEYS = "Enter change · Esc close"
+    KEYS = "Enter change · {dialog_close} close"
 
     def line(self, item: ListedSetting, width: int) -> Content:
         """Returns the name and the value, and on the right where the value comes from."""

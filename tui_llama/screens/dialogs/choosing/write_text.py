@@ -12,6 +12,7 @@ from textual.widgets import Button, Static
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.editor_area import EditorArea
+from tui_llama.widgets.local_keys import WRITTEN_TEXT, local_bindings
 
 
 class Written(NamedTuple):
@@ -37,7 +38,7 @@ class WriteText(Dialog[Written | None]):
     """
     AUTO_FOCUS = "EditorArea"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "press_first", "Save", show=False, priority=True),
+        *local_bindings(WRITTEN_TEXT),
         Binding("tab", "app.focus_next", "Next", show=False, priority=True),
         Binding("shift+tab", "app.focus_previous", "Previous", show=False, priority=True),
     ]
@@ -69,7 +70,10 @@ class WriteText(Dialog[Written | None]):
             with Horizontal(classes="buttons"):
                 for name, label in self._buttons:
                     yield Button(label, id=name, compact=True)
-            yield Static(f"Ctrl+S {self._buttons[0][1].lower()} · Tab buttons · Esc cancel", classes="keys")
+            yield Static(
+                self.footer(f"{{text_save}} {self._buttons[0][1].lower()} · Tab buttons · {{dialog_close}} cancel"),
+                classes="keys",
+            )
 
     def on_mount(self) -> None:
         """Puts the cursor behind the text."""
@@ -91,7 +95,7 @@ class WriteText(Dialog[Written | None]):
     def _pressed(self, event: Button.Pressed) -> None:
         self._end(event.button.id or "")
 
-    def action_press_first(self) -> None:
+    def action_keep(self) -> None:
         """Does what the first button does."""
         self._end(self._buttons[0][0])
 

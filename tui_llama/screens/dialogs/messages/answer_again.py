@@ -28,7 +28,7 @@ class AnswerAgain(PickDialog[Way, str | None]):
     """
     TITLE_TEXT = "Answer again"
     PLACEHOLDER = "Enter answers again as before"
-    KEYS = "Enter choose · Esc close · the old answer is kept"
+    KEYS = "Enter choose · {dialog_close} close · the old answer is kept"
 
     def __init__(self, ways: Sequence[Way]) -> None:
         super().__init__(ways)

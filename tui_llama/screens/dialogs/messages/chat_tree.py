@@ -10,7 +10,6 @@ from rich.style import Style
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static, Tree
@@ -22,6 +21,7 @@ from tui_llama.engine.prompt_cache.stored_tree import Stored
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.cutting import cut
+from tui_llama.widgets.local_keys import TREE, local_bindings
 
 _LONGEST_SAID = 160
 _SHORTEST_LABEL = 12
@@ -107,10 +107,7 @@ class ChatTree(Dialog[int | None]):
     A small square at the end of a line: the message's keys and values are on disk, and are not computed again.
     """
     BINDINGS = [  # noqa: RUF012 - declared so by the base class
-        Binding("right,l", "expand", "Unfold", show=False),
-        Binding("left,h", "collapse", "Fold", show=False),
-        Binding("j", "tree('cursor_down')", "Down", show=False),
-        Binding("k", "tree('cursor_up')", "Up", show=False),
+        *local_bindings(TREE),
     ]
 
     def __init__(self, messages: Sequence[TreeMessage], path: Sequence[int]) -> None:
@@ -136,7 +133,10 @@ class ChatTree(Dialog[int | None]):
             legend = Static(self._legend, classes="legend", markup=False)
             legend.display = bool(self._messages)
             yield legend
-            yield Static("Enter go there · ←→ fold · ● shown now · Esc close", classes="keys")
+            yield Static(
+                self.footer("Enter go there · {tree_fold}{tree_unfold} fold · ● shown now · {dialog_close} close"),
+                classes="keys",
+            )
 
     def on_mount(self) -> None:
         """Fills the tree, with the cursor on the end of the path that is shown."""

@@ -10,6 +10,7 @@ from textual.widgets import Button, Static
 
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.text_safety import sanitize_line
+from tui_llama.widgets.local_keys import DELETION, local_bindings
 
 _LONGEST_TEXT = 200
 
@@ -27,9 +28,7 @@ class DeleteMessage(Dialog[bool | None]):
     """
     AUTO_FOCUS = "#alone"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("o", "answer(True)", "Only this message", show=False),
-        Binding("a", "answer(False)", "All that follows, too", show=False),
-        Binding("n", "dismiss_dialog", "Nothing", show=False),
+        *local_bindings(DELETION),
         Binding("right,down", "app.focus_next", "Next button", show=False),
         Binding("left,up", "app.focus_previous", "Button before", show=False),
     ]
