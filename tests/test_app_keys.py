@@ -153,3 +153,14 @@ async def test_bytes_that_are_not_utf_8_are_explained() -> None:
         await driver.pilot.press("a")
         driver.app.post_message(events.Paste("caf\ufffd"))
         await driver.until(lambda: "not UTF-8" in driver.status, "a hint")
+
+
+async def test_the_composer_has_as_many_rows_as_its_text_also_when_that_becomes_less() -> None:
+    async with opened() as driver:
+        composer = driver.app.chat_screen.composer
+        await driver.write("a\n\nb\nc")
+        await driver.until(lambda: composer.size.height == 4)
+        await driver.pilot.press("backspace", "backspace", "backspace")
+        await driver.until(lambda: composer.size.height == 3)
+        await driver.pilot.press("ctrl+c")
+        await driver.until(lambda: composer.size.height == 1)

@@ -22,6 +22,9 @@ from tui_llama.turn.live_chats import LiveChats, OfShownChat
 READ_SECONDS: Final = 10.0
 """A disk that has not answered by then is not waited for: it may be a network that is gone."""
 
+_TOLD_REFUSALS: Final = 2
+"""So many files are named that were not attached; the others are counted."""
+
 _Result = TypeVar("_Result")
 
 
@@ -91,13 +94,14 @@ class AttachmentsController(OfShownChat):
 
     def _add(self, files: ReadFiles) -> None:
         """Attaches files, and says what was not attached, or not to the message that is being written."""
-        said = [str(refusal) for refusal in files.refusals]
+        said = [str(refusal) for refusal in files.refusals[:_TOLD_REFUSALS]]
+        if len(files.refusals) > _TOLD_REFUSALS:
+            said.append(f"And {len(files.refusals) - _TOLD_REFUSALS:,} more.")
         is_kept_for_next = not self._pending.takes_more
         for attachment in files.attachments:
-            if attachment in self._pending.kept:
+            if attachment in self._pending.kept and len(files.attachments) == 1:
                 said.append(f"{attachment.name} is attached already.")
-            else:
-                self._pending.add(attachment)
+            self._pending.add(attachment)
         if is_kept_for_next and files.attachments:
             said.append("An answer has no attachments: this one waits for your next message.")
         elif said and files.attachments and files.refusals:
