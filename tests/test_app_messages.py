@@ -9,6 +9,7 @@ from textual import events
 from textual._xterm_parser import XTermParser
 
 from tests.fakes.chat_app import Driver, opened, spoken
+from tests.fakes.models import found_models
 from tests.fakes.stored_prompts import cache_on
 from tests.fakes.stored_prompts import store as save_tokens
 from tui_llama import paths
@@ -22,6 +23,7 @@ from tui_llama.screens.dialogs.ask_whether import AskWhether
 from tui_llama.screens.dialogs.messages.answer_again import AnswerAgain
 from tui_llama.screens.dialogs.messages.chat_tree import ChatTree
 from tui_llama.screens.dialogs.messages.delete_message import DeleteMessage
+from tui_llama.screens.dialogs.model_picker import ModelPicker
 from tui_llama.widgets.message_view import AnswerView, UserMessage
 
 
@@ -269,6 +271,30 @@ async def test_a_key_with_alt_is_no_text_though_the_terminal_sends_its_letter() 
         assert driver.written == ""
 
 
+async def test_the_last_edit_deletion_and_branch_are_undone_one_after_the_other() -> None:
+    async with opened(replies=[spoken("a"), spoken("b"), spoken("c")]) as driver:
+        await asked(driver, "one", "two")
+        await go_to(driver, "two", "alt+up", "k")
+        await driver.pilot.press("e")
+        await driver.write("!")
+        await driver.pilot.press("enter")
+        await driver.until(lambda: driver.answers == ["a", "c"])
+        await driver.until_state("ready")
+        await go_to(driver, "one", "alt+up", "home")
+        await driver.pilot.press("b")
+        await driver.until(lambda: driver.answers == [])
+        await driver.send("/delete message")
+        await driver.until(lambda: "Only this (o)" in driver.screen_text())
+        await driver.pilot.press("a")
+        await driver.until(lambda: driver.questions == [])
+        for what, answers in (("deletion", []), ("new branch", ["a", "c"]), ("edit", ["a", "b"])):
+            await driver.send("/undo")
+            await driver.until_state(f"Undone: the {what}.")
+            assert driver.answers == answers
+        await driver.send("/undo")
+        await driver.until_state("nothing to undo")
+
+
 async def test_a_title_is_undone_by_a_key() -> None:
     async with opened(replies=[spoken("a")]) as driver:
         await asked(driver, "one")
@@ -378,6 +404,44 @@ async def test_values_that_make_no_sense_are_explained(values: str, told: str) -
         await driver.send(f"/regen {values}")
         await driver.until_state(told)
         assert len(driver.engine.reply_requests) == 1
+
+
+async def test_an_answer_is_given_again_by_another_model_that_is_chosen() -> None:
+    """Two models, told apart by their paths; the answers are scripted."""
+    models = found_models(2)
+    first, second = (str(each.path) for each in models)
+    engine = ScriptedEngine(replies=[spoken("of one"), spoken("of two")])
+    async with opened(engine=engine, model_path=first, models=models, size=(100, 30)) as driver:
+        await asked(driver, "who?")
+        await driver.send("/regen model")
+        await driver.until(lambda: isinstance(driver.app.screen, ModelPicker))
+        await driver.until(lambda: "Model 2" in driver.screen_text())
+        await driver.pilot.press("down", "enter")
+        await driver.until(lambda: driver.answers == ["of two"])
+        await driver.until_state("ready")
+        assert [request.model_path for request in engine.load_requests] == [first, second]
+        assert driver.notes == ["version 2 of 2"]
+        assert driver.app.turn_driver.chat.model_path == second
+        await driver.pilot.press("left")
+        await driver.until(lambda: driver.answers == ["of one"])
+
+
+async def test_another_model_during_an_answer_stops_it_and_answers_again() -> None:
+    gate, models = Gate(), found_models(2)
+    engine = ScriptedEngine(replies=[[*spoken("half", "!")[:2], gate, *spoken("half", "!")[2:]], spoken("whole")])
+    async with opened(engine=engine, model_path=str(models[0].path), models=models, size=(100, 30)) as driver:
+        await driver.send("who?")
+        await driver.until(lambda: driver.answers == ["half"])
+        await driver.send("/regen")
+        await driver.until_state("Wait for this answer, or stop it with Esc")
+        await driver.send("/regen model")
+        await driver.until(lambda: "Model 2" in driver.screen_text())
+        await driver.pilot.press("down", "enter")
+        gate.open()
+        await driver.until(lambda: driver.answers == ["whole"])
+        await driver.until_state("ready")
+        assert engine.load_requests[-1].model_path == str(models[1].path)
+        assert driver.notes == ["version 2 of 2"]
 
 
 # --- the tree ---------------------------------------------------------------------------------------------------

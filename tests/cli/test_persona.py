@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from tui_llama.chat import SamplingSettings, Thinking
 from tui_llama.cli import headless
 from tui_llama.cli.main import command_line
-from tui_llama.cli.persona import options_with, settings_with
+from tui_llama.cli.persona import options_with, options_with_default, settings_with
 from tui_llama.cli.reply_output import StartOfReply
 from tui_llama.engine.events import Notice, TextPiece
 from tui_llama.engine.requests import ReplyRequest
@@ -97,3 +97,15 @@ def test_whether_to_think_is_said_on_the_command_line_before_the_persona(
     persona, settings = asked[0]["persona"], asked[0]["settings"]
     assert (persona.thinking or settings.thinking) == thinking
     assert not asked[0]["shows_thoughts"]
+
+
+def test_the_model_of_the_default_persona_is_taken_where_it_is_there(tmp_path: Path) -> None:
+    model = tmp_path / "small.gguf"
+    persona = Persona("Deep", model=str(model))
+    assert options_with_default(persona, {}) == ({}, f"The model of Deep is not on this machine: {model}.")
+    model.write_bytes(b"")
+    assert options_with_default(persona, {"threads": 2}) == ({"threads": 2, "model": str(model)}, "")
+    assert options_with_default(persona, {"model": "other"}) == ({"model": "other"}, "")
+    assert options_with_default(Persona("Any"), {}) == ({}, "")
+    missing = options_with_default(Persona("Deep", model="nobody's model"), {})
+    assert missing == ({}, "The model of Deep is not on this machine: nobody's model.")

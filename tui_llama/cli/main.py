@@ -41,7 +41,7 @@ from tui_llama.cli.options import (
     given,
     setting_options,
 )
-from tui_llama.cli.persona import chosen_persona, options_with
+from tui_llama.cli.persona import chosen_persona, options_with, options_with_default
 from tui_llama.cli.servers.choice import refuse_options_of_our_engine, server_model
 from tui_llama.errors import ModelFileError, UserError
 from tui_llama.servers.address import Server, is_server_address
@@ -118,8 +118,11 @@ def _open_screen(options: Mapping[str, object]) -> None:
     standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
     persona = chosen_persona(settings)  # a name that is wrong is told before the screen is there
+    why_not = ""
     if persona is not None and "persona" in options:
         options = options_with(persona, options)
+    elif persona is not None:
+        options, why_not = options_with_default(persona, options)
     model = _model_to_begin_with(options, settings)
     # Nothing of what is imported becomes garbage: looking for some would delay the first frame by a tenth, and
     # every later search would go through it again.
@@ -142,7 +145,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
             model_path=model,
             models=ThisMachine(),
             is_incognito=bool(options.get("incognito")),
-            notice=notice,
+            notice=notice or why_not,
             settings_place=SettingsPlace(paths.settings_file(), partial(values_from, options)),
         )
         app.run()

@@ -1,10 +1,14 @@
 """The persona of a command: what it chooses, below what was written on the command line."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from tui_llama import paths
+from tui_llama.errors import UserError
+from tui_llama.servers.address import is_server_address
 from tui_llama.settings import SAMPLING
 
 if TYPE_CHECKING:
@@ -42,3 +46,22 @@ def options_with(persona: "Persona", options: Mapping[str, object]) -> dict[str,
     """Returns the options with the model of a persona, unless the command line names one."""
     names_model = not persona.model or "model" in options or "server" in options
     return {**options} if names_model else {**options, "model": persona.model}
+
+
+def options_with_default(persona: "Persona", options: Mapping[str, object]) -> tuple[dict[str, object], str]:
+    """Returns the same for the persona that all new chats have: where its model is not there, a line that says so.
+
+    Nobody has asked for that model just now. So the program begins with the one used last then.
+    """
+    from tui_llama.cli.model_choice import given_model
+
+    chosen = options_with(persona, options)
+    if chosen == options:
+        return chosen, ""
+    try:
+        path = given_model(chosen)
+    except UserError:
+        path = None
+    if path is not None and (is_server_address(path) or paths.is_file(Path(path))):
+        return {**options, "model": path}, ""
+    return {**options}, f"The model of {persona.name} is not on this machine: {persona.model}."

@@ -11,7 +11,7 @@ from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import OpenChat
 from tui_llama.chats.record import delete_chat, list_chats, rename_chat
 from tui_llama.chats.store import Store
-from tui_llama.controllers.choosing.default_persona import give_persona, why_no_persona
+from tui_llama.controllers.choosing.default_persona import give_persona, hint_of_persona
 from tui_llama.controllers.composing.editing import EditingController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone, ScreenView
@@ -123,8 +123,9 @@ class ChatsController(OfShownChat):
         chats.bring_to_front(driver)
         self._view.follow_draft()  # what is written from now on is for this chat
         await self._draw()
-        if chat_id is None and (why := why_no_persona(driver.chat, self.settings)):
-            self._view.show_hint(why)
+        hint = hint_of_persona(driver.chat, self.settings, driver.model_path) if chat_id is None else ""
+        if hint:
+            self._view.show_hint(hint)
         await chats.end_incognito()
         await chats.let_go_of_idle()
 

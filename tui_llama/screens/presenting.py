@@ -40,7 +40,7 @@ _NO_MODEL_HINT: Final = "There is no model yet. Ctrl+L shows which you can get."
 _NOT_NOW: Final = {
     conversation.SendMessage: "Wait for the answer; your text stays here.",
     conversation.EditMessage: "Wait for the answer; your text stays here.",
-    conversation.Regenerate: "Ctrl+R answers again when the model is ready.",
+    conversation.Regenerate: "Wait for this answer, or stop it with Esc; then Ctrl+R answers again.",
     conversation.Continue: "The engine is busy. Esc stops it.",
     conversation.LoadModel: "The engine is busy. Esc stops it.",
     conversation.Stop: "There is nothing to stop.",

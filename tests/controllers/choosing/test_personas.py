@@ -7,6 +7,7 @@ from tui_llama import paths
 from tui_llama.chat import ChatChoices, Role, Thinking
 from tui_llama.engine.requests import ReplyRequest
 from tui_llama.models.library import FoundModel
+from tui_llama.personas.examples import EXAMPLES, add_examples
 from tui_llama.personas.folder import find_persona, read_personas, save_persona
 from tui_llama.personas.persona import Persona
 from tui_llama.screens.dialogs.ask_text import AskText
@@ -170,3 +171,28 @@ async def test_none_takes_back_what_was_chosen_but_not_the_system_prompt() -> No
         await driver.send("/persona none")
         await driver.until(lambda: driver.app.turn_driver.chat.choices == ChatChoices())
         assert driver.app.turn_driver.chat.system_prompt == "You are a pirate."
+
+
+async def test_personas_to_begin_with_are_added_once_and_listed() -> None:
+    async with opened(size=(110, 32)) as driver:
+        await driver.send("/persona examples")
+        await driver.until(lambda: is_shown(driver, PersonaList))
+        await driver.until(lambda: "Code reviewer" in driver.screen_text())
+        await driver.pilot.press("escape")
+        found = read_personas()
+        assert (found.personas, found.problems) == (tuple(sorted(EXAMPLES, key=lambda each: each.name.casefold())), ())
+        save_persona(Persona("Teacher", system_prompt="Mine."))
+        assert add_examples() == []
+        assert find_persona("Teacher").system_prompt == "Mine."
+
+
+async def test_a_new_chat_says_how_to_get_the_model_of_its_persona() -> None:
+    save_persona(Persona("Deep", model="bigger"))
+    async with opened(settings=Settings(theme="llama-dusk", persona="Deep")) as driver:
+        await driver.pilot.press("ctrl+n")
+        await driver.until_state("Deep wants the model bigger: /persona Deep loads it.")
+    save_persona(Persona("Deep", model="Small"))  # which is loaded
+    async with opened(settings=Settings(theme="llama-dusk", persona="Deep")) as driver:
+        await driver.pilot.press("ctrl+n")
+        await driver.at_rest()
+        assert "wants the model" not in driver.status

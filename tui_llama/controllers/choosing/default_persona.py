@@ -1,5 +1,6 @@
 """The persona of the settings, which new chats begin with."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_llama.chats.open_chat import OpenChat
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def give_persona(chat: OpenChat, name: str) -> None:
-    """Lets a new chat begin with a persona; where that cannot be read, `why_no_persona` says why."""
+    """Lets a new chat begin with a persona; where that cannot be read, `hint_of_persona` says why."""
     from tui_llama.personas.folder import find_persona
 
     try:
@@ -22,14 +23,29 @@ def give_persona(chat: OpenChat, name: str) -> None:
         chat.set_system_prompt(persona.system_prompt.strip())
 
 
-def why_no_persona(chat: OpenChat, settings: "Settings") -> str:
-    """Returns why a new chat has not the persona of the settings; empty where it has."""
-    if not settings.persona or chat.choices.persona:
+def hint_of_persona(chat: OpenChat, settings: "Settings", model_path: str) -> str:
+    """Returns why a new chat has not the persona of the settings, or how to get the model of it; empty if it has both.
+
+    Args:
+        chat: The new chat.
+        settings: They name the persona.
+        model_path: The model that is loaded, or loading.
+    """
+    if not settings.persona:
         return ""
     from tui_llama.personas.folder import find_persona
 
     try:
-        find_persona(settings.persona)
+        persona = find_persona(settings.persona)
     except SettingsError as error:
-        return f"{error}. {error.hint}"
-    return ""
+        return "" if chat.choices.persona else f"{error}. {error.hint}"
+    has_model = not persona.model or persona.model == model_path
+    if has_model or plain_name(Path(persona.model).name) == plain_name(Path(model_path).name):
+        return ""
+    return f"{persona.name} wants the model {Path(persona.model).name}: /persona {persona.name} loads it."
+
+
+def plain_name(name: str) -> str:
+    """Returns a model's name as names are compared: letters and digits alone, without the ending of files."""
+    name = name.casefold().removesuffix(".gguf")
+    return "".join(character for character in name if character.isalnum())

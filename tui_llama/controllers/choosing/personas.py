@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from tui_llama import paths
 from tui_llama.chat import ChatChoices
+from tui_llama.controllers.choosing.default_persona import plain_name
 from tui_llama.controllers.choosing.system_prompt import SystemPromptController
 from tui_llama.controllers.loading.models import ModelsController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone, StateView
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from tui_llama.personas.persona import Persona
     from tui_llama.screens.dialogs.choosing.persona_list import PersonaList
 
+
+EXAMPLES: Final = "examples"
+"""The word behind `/persona` that adds personas to begin with, unless one is called so."""
 
 NO_PERSONA: Final = "none"
 """The word behind `/persona` that takes a persona back, unless one is called so."""
@@ -82,6 +86,9 @@ class PersonasController(OfShownChat):
         if name.casefold() == NO_PERSONA and not has_persona(name):
             self._take_none()
             return
+        if name.casefold() == EXAMPLES and not has_persona(name):
+            await self._add_examples()
+            return
         try:
             persona = await asyncio.to_thread(find_persona, name)
         except SettingsError as error:
@@ -104,6 +111,18 @@ class PersonasController(OfShownChat):
 
         question = f"Take the persona {persona.name}?"
         await self._view.push_screen(AskWhether(question, told, "Take", is_harmful=False), take)
+
+    async def _add_examples(self) -> None:
+        """Adds personas to begin with, and lists all."""
+        from tui_llama.personas.examples import add_examples
+
+        try:
+            added = await asyncio.to_thread(add_examples)
+        except SettingsError as error:
+            self._view.show_hint(f"{error}. {error.hint}")
+            return
+        self._view.show_hint(f"Added: {', '.join(added)}." if added else "The examples are there already.")
+        await self._list()
 
     def _take_none(self) -> None:
         """Takes back all that was chosen for the chat; its system prompt and its model stay."""
@@ -141,9 +160,9 @@ class PersonasController(OfShownChat):
         file = paths.typed_file(model)
         if file is not None:
             return str(file)
-        wanted = _plain(model)
+        wanted = plain_name(model)
         found = await asyncio.to_thread(self._source.find)
-        return next((str(each.path) for each in found if _plain(each.name) == wanted), None)
+        return next((str(each.path) for each in found if plain_name(each.name) == wanted), None)
 
     # --- the list -----------------------------------------------------------------------------------------------
 
@@ -218,10 +237,8 @@ def persona_choices(_typed: str) -> Sequence[Choice]:
     from tui_llama.personas.folder import read_personas
 
     personas = [Choice(each.name, each.description) for each in read_personas().personas]
-    return [*personas, Choice(NO_PERSONA, "Take back what was chosen for this chat")]
-
-
-def _plain(name: str) -> str:
-    """Returns a model's name as names are compared: letters and digits alone, without the ending of files."""
-    name = name.casefold().removesuffix(".gguf")
-    return "".join(character for character in name if character.isalnum())
+    return [
+        *personas,
+        Choice(EXAMPLES, "Add a few to begin with"),
+        Choice(NO_PERSONA, "Take back what was chosen for this chat"),
+    ]

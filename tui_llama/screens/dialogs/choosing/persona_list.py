@@ -99,7 +99,10 @@ class PersonaList(PickDialog[Persona, str | None]):
         """Says why no persona is listed."""
         if filter_text:
             return "No persona has this text. Ctrl+S saves this chat's choices."
-        return f"No personas yet. Ctrl+S saves this chat's choices as one. They are files in {self._folder}."
+        return (
+            "No personas yet. /persona examples adds a few to begin with; Ctrl+S saves this chat's choices as one."
+            f" They are files in {self._folder}."
+        )
 
     def action_save(self) -> None:
         """Asks for the name under which to keep what is chosen in the chat."""
