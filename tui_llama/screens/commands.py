@@ -206,7 +206,7 @@ COMMANDS = (
     Command(
         "attach_file",
         "Attach a file",
-        "Attach the text of a file to your next message; @ does it, too",
+        "Attach text files to your next message, also by a pattern; @ attaches one",
         ("read", "attach"),
         argument="path",
         choice_source="paths",
