@@ -3,13 +3,11 @@
 What takes time (the store, the search for models) runs beside it.
 """
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
-from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette
 from textual.screen import Screen
 from textual.worker import Worker
 
@@ -51,7 +49,6 @@ from tui_llama.controllers.turns.turn import TurnController
 from tui_llama.controllers.widget_reports import WidgetReports
 from tui_llama.engine.protocol import Engine
 from tui_llama.screens.chat import ChatScreen
-from tui_llama.screens.palette import Palette
 from tui_llama.screens.presenting import why_not_now
 from tui_llama.settings_place import SettingsPlace, place_of_this_user
 from tui_llama.system.daemon_threads import begin_in_thread
@@ -395,16 +392,3 @@ class ChatApp(WidgetReports):
     def copy_to_clipboard(self, text: str) -> None:
         """Copies what a dialog or an editor asks to, the same way as all else, and tells which way that was."""
         self._texts.copy(text, "The text")
-
-    def action_command_palette(self) -> None:
-        """Opens the palette of commands."""
-        if not isinstance(self.screen, CommandPalette):
-            self.push_screen(Palette())
-
-    def search_themes(self) -> None:
-        """Opens the list of themes."""
-        self.action_choose_theme()
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Yields the commands of the palette: those of keys and slashes."""
-        yield from self._commands.listed()

@@ -1,5 +1,11 @@
 """Carries out every command: one action for each of `screens/commands.COMMANDS`, which has their keys and words."""
 
+from collections.abc import Iterable
+
+from textual.app import SystemCommand
+from textual.command import CommandPalette
+from textual.screen import Screen
+
 from tui_llama.controllers.attaching.attachments import AttachmentsController
 from tui_llama.controllers.chats import ChatsController
 from tui_llama.controllers.choosing.personas import PersonasController
@@ -7,6 +13,7 @@ from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
 from tui_llama.controllers.choosing.system_prompt import SystemPromptController
 from tui_llama.controllers.choosing.thinking import ThinkingController
+from tui_llama.controllers.commands import CommandsController
 from tui_llama.controllers.composing.editing import EditingController
 from tui_llama.controllers.composing.external_editor import ExternalEditorController
 from tui_llama.controllers.composing.history import HistoryController
@@ -20,6 +27,7 @@ from tui_llama.controllers.showing.texts import TextsController
 from tui_llama.controllers.turns.idle_prefill import IdlePrefillController
 from tui_llama.controllers.turns.prompts import PromptsController
 from tui_llama.controllers.turns.turn import TurnController
+from tui_llama.screens.palette import Palette
 
 
 class CommandActions(PreferenceActions):
@@ -29,6 +37,7 @@ class CommandActions(PreferenceActions):
     models: ModelsController
     _attachments: AttachmentsController
     _chats: ChatsController
+    _commands: CommandsController
     _editing: EditingController
     _editor: ExternalEditorController
     _history: HistoryController
@@ -44,6 +53,19 @@ class CommandActions(PreferenceActions):
     _texts: TextsController
     _thinking: ThinkingController
     _turn: TurnController
+
+    def action_command_palette(self) -> None:
+        """Opens the palette of commands."""
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(Palette())
+
+    def search_themes(self) -> None:
+        """Opens the list of themes."""
+        self.action_choose_theme()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Yields the commands of the palette: those of keys and slashes."""
+        yield from self._commands.listed()
 
     def action_new_chat(self) -> None:
         """Opens an empty chat; the one on the screen is kept."""

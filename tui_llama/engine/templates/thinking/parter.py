@@ -114,11 +114,6 @@ class ThoughtParter:
         """True within a thought, as far as that is certain."""
         return self._state in (_State.BEGINS, _State.THINKS)
 
-    @property
-    def may_think(self) -> bool:
-        """True before the text of the answer has begun."""
-        return self._state is not _State.ANSWERS
-
     def push(self, text: str) -> Parts:
         """Takes the next text, with stand-ins; returns what is certain."""
         self._waiting += text
@@ -127,10 +122,6 @@ class ThoughtParter:
     def finish(self) -> Parts:
         """Returns what was held back, when no more will come."""
         return self._parted(is_last=True)
-
-    def begin_text(self) -> None:
-        """Ends the thought: all that follows is text, but for blanks at its start."""
-        self._waiting, self._state = "", _State.BETWEEN
 
     def _state_after(self, prompt_end: str) -> _State:
         if not self._has_channels:
