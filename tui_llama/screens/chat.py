@@ -9,6 +9,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
@@ -129,7 +130,11 @@ class ChatScreen(LastingFocus, Screen[None]):
     @property
     def has_composer(self) -> bool:
         """True if the composer is there: an error may end the program before it is, or after its removal."""
-        return bool(self.query("#composer"))
+        try:  # not `query`, which looks at every part of the screen, and this is asked at every key
+            self.query_one("#composer")
+        except NoMatches:
+            return False
+        return True
 
     @property
     def status(self) -> StatusLine:
