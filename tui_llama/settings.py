@@ -202,7 +202,6 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
                 "--thinking",
                 choices=tuple(Thinking),
                 group=Group.ANSWERS,
-                applies=Applies.AT_ONCE,
                 per_model=True,
                 switches=(
                     Switch("--think", Thinking.ON.value, "Think before the answer."),

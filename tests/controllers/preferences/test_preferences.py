@@ -4,16 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.widgets import Input, Static
+from textual.widgets import Input, Static, TextArea
 
 from tests.fakes.chat_app import Driver, opened, spoken
 from tui_llama import paths
+from tui_llama.declarations import Applies
 from tui_llama.screens.dialogs.pick import PickDialog
-from tui_llama.screens.settings.ask_value import AskValue
+from tui_llama.screens.settings.ask_value import AskLongText, AskValue
 from tui_llama.screens.settings.rows import Scope
 from tui_llama.screens.settings.settings_screen import SettingsScreen
 from tui_llama.screens.settings.theme_picker import ThemePicker
-from tui_llama.settings import Settings
+from tui_llama.settings import SETTINGS, Settings
 from tui_llama.settings_sources import load_settings
 
 
@@ -193,3 +194,50 @@ async def test_without_animation_nothing_moves_and_the_caret_stands() -> None:
         assert driver.app.animation_level == "none"
         await driver.pilot.press("a")
         assert not driver.app.chat_screen.composer.cursor_blink
+
+
+async def open_chat_settings(driver: Driver, search: str) -> SettingsScreen:
+    screen = await open_settings(driver)
+    await driver.pilot.press("shift+tab")
+    await driver.until(lambda: screen._scope is Scope.CHAT)
+    await find(driver, screen, search)
+    return screen
+
+
+async def test_a_chat_gets_its_own_thinking_with_the_next_answer_and_gives_it_back() -> None:
+    async with opened(replies=[spoken("Hi."), spoken("Ho."), spoken("Hm.")]) as driver:
+        await driver.ask("Hello")
+        screen = await open_chat_settings(driver, "thinking tokens")
+        await driver.pilot.press("enter")
+        await answer(driver, "7")
+        await driver.until(lambda: "7 · this chat" in driver.screen_text() and "next answer" in said(screen))
+        await driver.pilot.press("escape")
+        await driver.ask("More")
+        assert driver.engine.reply_requests[-1].thinking_tokens == 7
+
+        screen = await open_chat_settings(driver, "thinking tokens")
+        await driver.pilot.press("delete")
+        await driver.until(lambda: driver.app.turn_driver.chat.choices.thinking_tokens is None)
+        assert written() == Settings()
+
+
+async def test_a_chat_gets_its_own_system_prompt_and_start_of_replies() -> None:
+    async with opened(replies=[spoken("Hi.")]) as driver:
+        chat = driver.app.turn_driver.chat
+        for search, text in (("system prompt", "Be brief."), ("reply start", "Well,")):
+            screen = await open_chat_settings(driver, search)
+            await driver.pilot.press("enter")
+            await driver.until(lambda: isinstance(driver.app.screen, AskLongText))
+            driver.app.screen.query_one(TextArea).text = text
+            await driver.pilot.press("ctrl+s")
+            await driver.until(lambda: driver.app.screen is not None and "This chat has it so" in driver.screen_text())
+            assert "● " in driver.screen_text()
+            await driver.pilot.press("escape")
+            await driver.until(lambda: driver.app.screen is driver.app.chat_screen)
+            assert screen is not None
+        assert (chat.system_prompt, chat.choices.reply_start) == ("Be brief.", "Well,")
+
+
+def test_a_setting_of_answers_is_not_said_to_apply_at_once() -> None:
+    at_once = {name for name, setting in SETTINGS.items() if setting.applies is Applies.AT_ONCE}
+    assert at_once == {"theme", "density", "text_width", "animation", "keymap", "read_ahead"}

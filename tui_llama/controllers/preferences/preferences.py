@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
 from tui_llama.controllers.preferences.appearance import AppearanceController
-from tui_llama.controllers.views import DialogView, HintView, ScreenView
+from tui_llama.controllers.views import DialogView, HintView, ScreenView, StateView
 from tui_llama.errors import SettingsError
 from tui_llama.settings import SETTINGS, Settings, model_name
 from tui_llama.settings_place import SettingsPlace
@@ -25,7 +23,7 @@ class SettingsUser(Protocol):
     settings: Settings
 
 
-class PreferencesView(ScreenView, HintView, DialogView, Protocol):
+class PreferencesView(ScreenView, HintView, DialogView, StateView, Protocol):
     """The app, which the controller draws on."""
 
 
@@ -132,10 +130,10 @@ class PreferencesController(OfShownChat):
                 return  # as was said
 
     def _choose_for_chat(self, setting: "Setting", value: "Value", *, is_reset: bool) -> None:
-        chat = self._turn_driver.chat
-        others = {name: each for name, each in chat.choices.sampling.items() if name != setting.key}
-        sampling = others if is_reset else {**others, setting.key: value}
-        chat.set_choices(msgspec.structs.replace(chat.choices, sampling=sampling))
+        from tui_llama.controllers.preferences.chat_rows import choose_for_chat
+
+        choose_for_chat(self._turn_driver.chat, self._place.settings(), setting, value, is_reset=is_reset)
+        self._view.show_state()
 
     def _take_over(self, setting: "Setting", scope: "Scope") -> str:
         """Works by the settings as they are now; returns what to say of it."""
@@ -150,8 +148,10 @@ class PreferencesController(OfShownChat):
         problems = self._appearance.use(settings)
         if problems:
             return problems[0]
+        if scope is Scope.CHAT:
+            return f"This chat has it so; applies {setting.applies.value}."
         value = next(each for each in self._place.values() if each.setting.name == setting.name)
-        if scope is not Scope.CHAT and value.source in (Source.VARIABLE, Source.OPTION):
+        if value.source in (Source.VARIABLE, Source.OPTION):
             return f"Saved, but {value.source_words} wins over it as long as it is there."
         return "Saved." if setting.applies is Applies.AT_ONCE else f"Saved; applies {setting.applies.value}."
 
@@ -167,4 +167,4 @@ class PreferencesController(OfShownChat):
         driver = self._turn_driver
         models = {each.model_name: dict(each.values) for each in self._place.models()}
         settings = self._place.settings()
-        return setting_rows(self._place.values(), settings, models, driver.model, driver.chat.choices)
+        return setting_rows(self._place.values(), settings, models, driver.model, driver.chat)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tui_llama.chat import ChatChoices
+from tui_llama.chats.open_chat import OpenChat
 from tui_llama.chosen_sampling import SamplingSource, choose_sampling
+from tui_llama.controllers.preferences.chat_rows import rows_of_chat
 from tui_llama.declarations import Setting, Value
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.screens.settings.rows import Scope, SettingRow
-from tui_llama.settings import SAMPLING, SETTINGS, Settings, model_name
+from tui_llama.settings import SAMPLING, Settings, model_name
 from tui_llama.settings_sources import SettingValue, Source
 
 
@@ -16,7 +17,7 @@ def setting_rows(
     settings: Settings,
     file_of_models: Mapping[str, Mapping[str, Value]],
     model: ModelInfo | None,
-    choices: ChatChoices,
+    chat: OpenChat,
 ) -> dict[Scope, list[SettingRow]]:
     """Returns the lines of each scope. Without a model there are none for it.
 
@@ -25,14 +26,14 @@ def setting_rows(
         settings: The settings that these values make.
         file_of_models: What the settings file has for single models, by their names.
         model: The loaded model.
-        choices: What was chosen for the open chat.
+        chat: The open chat.
     """
     own = file_of_models.get(model_name(model.path), {}) if model is not None else {}
     of_model = [] if model is None else list(_of_model(values, settings, own, model))
     rows = {
         Scope.ALL: list(_everywhere(values, own)),
         Scope.MODEL: of_model,
-        Scope.CHAT: list(_of_chat(settings, model, choices)),
+        Scope.CHAT: list(rows_of_chat(settings, model, chat)),
     }
     return {scope: _by_groups(each) for scope, each in rows.items()}
 
@@ -74,15 +75,6 @@ def _of_model(
         else:
             is_default = each.source is Source.DEFAULT
             yield SettingRow(setting, each.value, False, "" if is_default else "everywhere", note)
-
-
-def _of_chat(settings: Settings, model: ModelInfo | None, choices: ChatChoices) -> Iterator[SettingRow]:
-    usual = choose_sampling(settings, model).sampling
-    for setting in filter(_is_sampling, SETTINGS.values()):
-        if setting.key in choices.sampling:
-            yield SettingRow(setting, choices.sampling[setting.key], True, "this chat")
-        else:
-            yield SettingRow(setting, getattr(usual, setting.key))
 
 
 def _is_sampling(setting: Setting) -> bool:

@@ -124,7 +124,7 @@ def ask_for(row: SettingRow) -> Dialog[str | None]:
     """Returns the dialog that suits the setting."""
     if isinstance(row.setting.range, OneOf):
         return PickValue(row)
-    is_long = row.setting.name == "system_prompt"
+    is_long = row.setting.name in ("system_prompt", "reply_start")
     return AskLongText(row) if is_long else AskValue(row)
 
 
