@@ -101,7 +101,7 @@ class Deletions(OfShownChat):
         except UserError:
             return  # what it says is of the next message, which is not what is asked here
         if estimate is not None:
-            dialog.tell_price(f"The next answer then {driver.meter.price(estimate)} tokens.")
+            dialog.tell_price(f"The next answer then {driver.meter.price(estimate)}.")
 
 
 def _position_of(chat: OpenChat, message_id: int) -> int | None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.stored_answers import USAGE, answer
 from tui_llama.chat import StopReason
+from tui_llama.chats.database.moments import new_moment
 from tui_llama.chats.ledger import Ledger
 from tui_llama.chats.store import Store
 from tui_llama.errors import CallerError, StoreError
@@ -177,3 +178,19 @@ def test_tokens_that_are_missing_are_damage(store: Store, path: Path) -> None:
 
     with pytest.raises(StoreError, match="damaged"):
         store.ledger(answer_id)
+
+
+def test_what_was_read_behind_a_message_deleted_since_then_is_told_apart(store: Store) -> None:
+    chat_id = store.create_chat()
+    first = answered_in(store, chat_id, 0, [1, 2], [3], "a")
+    second = answered_in(store, chat_id, 3, [4], [5, 6], "a")
+    question = store.messages(chat_id)[2].message_id
+    nodes, outdated = store.fed_tree(chat_id, "a")
+    assert [(node.node_id, node.kept_tokens) for node in nodes if node.kept_tokens is not None] == [
+        (first, 0),
+        (second, 3),
+    ]
+    assert outdated == set()
+    store.delete_message(first, new_moment(), second)
+    assert store.fed_tree(chat_id, "a") == (nodes, {question, second})  # the deleted one was read behind what is there
+    assert all(node.kept_tokens is None for node in store.fed_tree(chat_id, "another")[0])

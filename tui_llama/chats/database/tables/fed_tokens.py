@@ -60,8 +60,8 @@ def fed_tree(database: sqlite3.Connection, chat_id: str, vocabulary: str) -> tup
     last_deletions: dict[int | None, int] = {}
     outdated: set[int] = set()
     for message in messages:
-        last = max(last_deletions.get(message.parent_id, 0), message.deleted_at or 0)
-        last_deletions[message.message_id] = last
+        last = last_deletions.get(message.parent_id, 0)
+        last_deletions[message.message_id] = max(last, message.deleted_at or 0)
         if message.created_at <= last:
             outdated.add(message.message_id)
     return [_fed_node(database, message, wanted) for message in messages], outdated
