@@ -20,6 +20,7 @@ from tui_llama.screens.keys import hints
 from tui_llama.screens.keys.footers import footer
 from tui_llama.screens.keys.keymap import NO_KEY, Keymap
 from tui_llama.screens.lasting_focus import LastingFocus
+from tui_llama.screens.selecting import SelectsTexts
 from tui_llama.widgets.attached.attached_bar import AttachedBar
 from tui_llama.widgets.completion.suggestion_list import SuggestionList
 from tui_llama.widgets.composer import Composer
@@ -34,7 +35,7 @@ from tui_llama.widgets.transcript import Transcript
 _EDGE_FRAME = 6  # columns of the composer's edge that no words take: corners, lines and blanks
 
 
-class ChatScreen(LastingFocus, Screen[None]):
+class ChatScreen(SelectsTexts, LastingFocus, Screen[None]):
     """The screen of the open chat."""
 
     class Ready(Message):

@@ -21,6 +21,7 @@ from tui_llama.attachments.facts import AttachedFacts, attached_words
 from tui_llama.chat import Attachment
 from tui_llama.text_safety import TextSanitizer, drawn, sanitize, sanitize_line
 from tui_llama.widgets.cutting import cut
+from tui_llama.widgets.extracting import extracted
 from tui_llama.widgets.long_text import beginning, extent, is_long
 from tui_llama.widgets.thought_view import ThoughtView
 
@@ -33,6 +34,7 @@ REST_FOR_WORK = 8.0  # seconds of pause for each second of work, so that the wor
 _NOTE_STYLE = "italic $faint-words"
 _ATTACHED_STYLE = "$quiet-words"
 _NAME_CELLS = 28
+_ATTACHMENT_MARK = "▪ "
 _ATTACHED = "attached"  # marks the lines of attachments for clicks
 
 FactsOf: TypeAlias = Callable[[Attachment], AttachedFacts | None]
@@ -93,7 +95,7 @@ class UserMessage(Static):
     @property
     def _above(self) -> str:
         """The lines of the attachments, as they are drawn."""
-        lines = [f"▪ {_short_name(each)} · {self._words_of(each)}\n" for each in self._attachments]
+        lines = [f"{_ATTACHMENT_MARK}{_short_name(each)} · {self._words_of(each)}\n" for each in self._attachments]
         return "".join(lines) if self._text else "".join(lines).removesuffix("\n")
 
     def _words_of(self, attachment: Attachment) -> str:
@@ -106,7 +108,8 @@ class UserMessage(Static):
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """Returns the selected text as it was written. Each of its characters is drawn as one character."""
-        return selection.extract(self._above + self._begins + self._below), "\n"
+        marks = (len(_ATTACHMENT_MARK),) * len(self._attachments)
+        return extracted(self._above + self._begins + self._below, selection, marks), "\n\n"
 
     def on_click(self, event: events.Click) -> None:
         """Shows the attachments if the click is on their lines; else all of a message that is shown in part."""

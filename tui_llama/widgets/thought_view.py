@@ -6,9 +6,11 @@ from typing import ClassVar, Final
 from textual import events
 from textual.binding import BindingType
 from textual.content import Content
+from textual.selection import Selection
 from textual.widgets import Static
 
 from tui_llama.text_safety import sanitize, sanitize_line
+from tui_llama.widgets.extracting import extracted
 from tui_llama.widgets.local_keys import THOUGHT, local_bindings
 
 _SHOWN_WHILE_THINKING: Final = 1200
@@ -75,6 +77,10 @@ class ThoughtView(Static, can_focus=True):
         """Does the same as Enter."""
         event.stop()
         self.action_toggle_thought()
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """Returns the selected text, without the mark that says whether the thought is folded."""
+        return extracted(self._drawn().plain, selection, (len("▸ "),)), "\n\n"
 
     def _draw(self) -> None:
         self.update(self._drawn())

@@ -144,6 +144,12 @@ class AnswerMarkdown(Widget):
         kept = self._blocks[: max(0, first)]
         again = self._blocks[max(0, first) :]
         line, code_count = (again[0].source_line, again[0].code_count) if again else (0, 0)
+        text = self._source.split("\n", line)[-1] if line else self._source
+        self._blocks = kept + self._placed(text, line, code_count)
+        self._draw_again(sum(len(each.rows) for each in kept))
+
+    def _placed(self, text: str, line: int = 0, code_count: int = 0) -> list[_Placed]:
+        """Returns the blocks of a text that begins in that line of the whole, below so many code blocks."""
         builder = Builder(
             self._highlight,
             self.first_code_number,
@@ -151,13 +157,10 @@ class AnswerMarkdown(Widget):
             least_digits=self.least_digits,
             first_index=code_count,
         )
-        text = self._source.split("\n", line)[-1] if line else self._source
-        read = [
+        return [
             _Placed(block, line + block_line, count, list(block.lines), [])
             for block_line, block, count in builder.blocks(markdown_parser().parse(text))
         ]
-        self._blocks = kept + read
-        self._draw_again(sum(len(each.rows) for each in kept))
 
     def _draw_again(self, first_row: int) -> None:
         """Lays the blocks out again that have no rows; rows before number `first_row` stay as they are."""
@@ -270,18 +273,22 @@ class AnswerMarkdown(Widget):
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """Returns the selected text with the line breaks that were written, and with the marks of whole lines."""
+        return self._selected_of(self._blocks, selection), "\n\n"
+
+    @staticmethod
+    def _selected_of(blocks: list[_Placed], selection: Selection) -> str:
         selected = []
         number = 0
-        for placed in self._blocks:
+        for placed in blocks:
             for line in placed.lines:
                 if (span := selection.get_span(number)) is not None:
                     start, end = span
                     text = line.text[start:] if end == -1 else line.text[start:end]
                     selected.append((line.mark if start == 0 else "") + text)
                 number += 1
-            if selected and placed is not self._blocks[-1] and selection.get_span(number) is not None:
+            if selected and placed is not blocks[-1] and selection.get_span(number) is not None:
                 selected.append("")
-        return "\n".join(selected), "\n\n"
+        return "\n".join(selected)
 
     def on_click(self, event: events.Click) -> None:
         """Posts `CopyWanted` if the row above some code is clicked."""

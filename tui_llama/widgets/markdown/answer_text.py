@@ -12,6 +12,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.css.scalar import Scalar
+from textual.selection import Selection
 
 from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
 from tui_llama.widgets.markdown.code import code_blocks
@@ -106,6 +107,11 @@ class AnswerPart(AnswerMarkdown):
         self.is_open = False
         self.folded_width, self.folded_rows = width, self.outer_size.height
         self.update("")
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """Returns the selected text, also while the part is folded away."""
+        blocks = self._blocks if self.is_open else self._placed(self.piece.text)
+        return self._selected_of(blocks, selection), "\n" if self.is_joined else "\n\n"
 
     def estimate(self, width: int) -> None:
         """Estimates the height of a folded part if it was measured at another width, or never."""

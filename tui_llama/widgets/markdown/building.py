@@ -8,7 +8,7 @@ from markdown_it.token import Token
 from textual.content import Content
 
 from tui_llama.widgets.markdown.inline import inline_content
-from tui_llama.widgets.markdown.rows import Block, CodeBlock, Column, MarkedBlock, Row, RuleBlock, TextBlock
+from tui_llama.widgets.markdown.rows import Block, CodeBlock, Column, Line, MarkedBlock, Row, RuleBlock, TextBlock
 from tui_llama.widgets.markdown.tables import Alignment, TableBlock
 
 _BULLETS: Final = ("• ", "▪ ", "‣ ", "⭑ ", "◦ ")
@@ -99,6 +99,13 @@ class Builder:
 
 class _Quotation(MarkedBlock):
     """A quotation: its text is paler than that of the answer."""
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """See `Block`; the bar is copied as the mark of quotations that texts have."""
+        marked = super().lines
+        bar = len(_QUOTATION.plain)
+        return [Line(f"> {line.mark[bar:]}", line.text) for line in marked]
 
     def rows(self, width: int) -> Iterator[Row]:
         """See `Block`."""
