@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from tui_llama import paths
 from tui_llama.app import ChatApp
@@ -67,11 +68,18 @@ async def _over_the_chat(app: ChatApp, pilot: Pilot[None], action: str) -> str:
     """Returns the picture of a dialog, which is closed again."""
     await app.run_action(action)
     await _until(app, pilot, lambda: app.screen is not app.chat_screen)
+    await _until(app, pilot, partial(_shows_all, app))
     await pilot.pause()
     drawn = app.export_screenshot(title="tui_llama")
     await pilot.press("escape")
     await _until(app, pilot, lambda: app.screen is app.chat_screen)
     return drawn
+
+
+def _shows_all(app: ChatApp) -> bool:
+    """Tells whether a dialog has its lines; the tree has all of them when it knows what is stored of the messages."""
+    lines = [str(line.content) for line in app.screen.query(Static)]
+    return bool(lines) and not any("Looking at" in line for line in lines)
 
 
 def with_seed(settings: Settings, seed: int) -> Settings:
