@@ -118,6 +118,9 @@ class Played:
         if driver is not self.it.chats.shown:
             self.it._spawn(lambda: self.it.chats.end(driver), "end")
 
+    def change_queue(self, driver: TurnDriver, choice: int) -> None:
+        driver.wish(c.ChangeQueue(choice % 3, (None, 0, 1)[choice % 3]))
+
     def open_gate(self, _driver: TurnDriver, choice: int) -> None:
         if self.gates:
             self.gates.pop(choice % len(self.gates)).open()
@@ -131,6 +134,7 @@ class Played:
             "send": self.send,
             "stop": self.wish(c.Stop),
             "take back": self.wish(c.TakeBack),
+            "change queue": self.change_queue,
             "regenerate": self.wish(c.Regenerate),
             "retry": self.wish(c.Retry),
             "undo": self.wish(c.Undo),
