@@ -16,7 +16,10 @@ QUESTION = b"Remove all stored prompts? The chats are kept. [y/N]:"
 
 
 def wait_until_asleep(process_id: int) -> None:
-    """Returns once a process waits for its input: a signal that comes just before is looked at only after it."""
+    """Returns once a process waits for its input: a signal that comes just before is looked at only after it.
+
+    The system tells nobody that a process has begun to wait, so its state is looked at again and again.
+    """
     end = time.monotonic() + HANG_SECONDS
     while Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "S":
         assert time.monotonic() < end
