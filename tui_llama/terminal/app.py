@@ -1,11 +1,13 @@
 """Textual's app, mended for real terminals: how they are read, drawn again, copied to and left."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from textual import events, on
 from textual.app import App
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 # Textual would arrange the screen a second time whenever any widget has another size, and draw each once more. What may
 # have to be arranged then are scroll bars that come or go, and those ask for it themselves.
 Widget.virtual_size._layout = Widget.virtual_size._repaint = False
+
+# The alternate screen, mouse reports and marked pastes off, the cursor on: an editor that was ended may leave them so.
+_LEAVE_SCREEN: Final = b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[?1049l"
 
 
 class TerminalApp(App[None]):
@@ -93,7 +98,11 @@ class TerminalApp(App[None]):
         finally:
             if process.returncode is None:  # this program ends
                 process.terminate()
-                await process.wait()
+                try:
+                    await process.wait()
+                finally:
+                    with suppress(OSError):  # the terminal is gone
+                        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _LEAVE_SCREEN)
 
     def _display(self, screen: "Screen[Any]", renderable: "RenderableType | None") -> None:
         if not self.has_lent_terminal:
