@@ -41,6 +41,7 @@ def test_what_is_typed_arrives_as_it_did_with_textuals_parser() -> None:
     assert keys(b"\x1b[A\x1bOP\x1b[1;5C\x1b[[A\x1b[3~") == ["up", "f1", "ctrl+right", "f1", "delete"]
     assert keys(b"\x1bx", b"\x1b") == ["alt+x", "escape"]
     assert keys(b"\x1b[97;5u\x1b[13;2u") == ["ctrl+a", "shift+enter"]
+    assert keys(b"\x1b[13;5u") == keys(b"\x1b[27;5;13~") == ["ctrl+enter"]
 
 
 def test_a_mouse_and_a_window_are_told_of() -> None:

@@ -125,3 +125,10 @@ async def test_words_that_are_no_choice_are_refused() -> None:
         await driver.send("/think harder")
         assert "/think takes" in driver.status
         assert driver.app.turn_driver.chat.choices.thinking is None
+
+
+async def test_ctrl_enter_is_for_the_thought_also_where_one_writes() -> None:
+    async with opened() as driver:
+        await driver.pilot.press("a", "ctrl+enter")
+        await driver.until(lambda: "The model is not thinking now." in driver.status)
+        assert driver.written == "a"
