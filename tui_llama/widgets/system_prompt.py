@@ -1,5 +1,7 @@
 """The system prompt of a chat above its messages: one line, which a click unfolds."""
 
+from typing import Final
+
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -7,6 +9,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui_llama.text_safety import drawn, sanitize_line
+
+_KEY: Final = " (F9)"
+"""The key that edits it, and says what a change costs."""
 
 
 class SystemPromptEntry(VerticalScroll, can_focus=False):
@@ -39,8 +44,8 @@ class SystemPromptEntry(VerticalScroll, can_focus=False):
     def _draw(self) -> None:
         self.set_class(self._is_open, "-open")
         if self._is_open:
-            text = Content.assemble(("▾ System prompt", "bold"), "\n", drawn(self._text))
+            text = Content.assemble(("▾ System prompt", "bold"), _KEY, "\n", drawn(self._text))
         else:
             line = sanitize_line(" ".join(self._text[:1000].split()))
-            text = Content.assemble(("▸ System prompt", "bold"), f" · {line}")
+            text = Content.assemble(("▸ System prompt", "bold"), _KEY, f" · {line}")
         self.query_one(Static).update(text)

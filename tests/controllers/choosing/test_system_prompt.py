@@ -22,7 +22,7 @@ def dialog_is_open(driver: Driver) -> bool:
 async def test_in_an_empty_chat_it_is_taken_at_once_and_shown_folded() -> None:
     async with opened(replies=[spoken("yes")], size=(100, 24)) as driver:
         await driver.send("/system You are a llama.\u200b")
-        assert "▸ System prompt · You are a llama." in driver.screen_text()
+        assert "▸ System prompt (F9) · You are a llama." in driver.screen_text()
         await driver.ask("hi")
         assert given(driver) == ChatMessage(Role.SYSTEM, "You are a llama.\u200b".strip())
         await driver.at_rest()
@@ -32,11 +32,11 @@ async def test_in_an_empty_chat_it_is_taken_at_once_and_shown_folded() -> None:
 async def test_a_click_unfolds_it_and_another_folds_it() -> None:
     settings = Settings(system_prompt="One.\nTwo.\nThree.")
     async with opened(settings=settings, size=(100, 24)) as driver:
-        assert "▸ System prompt · One. Two. Three." in driver.screen_text()
+        assert "▸ System prompt (F9) · One. Two. Three." in driver.screen_text()
         await driver.pilot.click("#system")
         await driver.until(lambda: "Three." in driver.screen_text() and "One. Two." not in driver.screen_text())
         await driver.pilot.click("#system")
-        await driver.until(lambda: "▸ System prompt · One. Two." in driver.screen_text())
+        await driver.until(lambda: "▸ System prompt (F9) · One. Two." in driver.screen_text())
 
 
 async def test_the_price_is_shown_before_it_is_changed_and_nothing_changes_by_asking() -> None:
@@ -83,7 +83,7 @@ async def test_it_comes_back_with_its_chat() -> None:
         assert "System prompt" not in driver.screen_text()
         await driver.pilot.press("ctrl+pagedown")
         await driver.until(lambda: driver.questions == ["hi"])
-        await driver.until(lambda: "▸ System prompt · First." in driver.screen_text())
+        await driver.until(lambda: "▸ System prompt (F9) · First." in driver.screen_text())
 
 
 async def test_emptied_it_is_gone() -> None:
