@@ -97,6 +97,18 @@ async def test_answer_now_says_so_where_the_model_does_not_think() -> None:
         assert driver.engine.answer_now_count == 0
 
 
+async def test_before_the_thought_begins_the_key_says_why_there_is_none_to_end() -> None:
+    gate = Gate()
+    async with opened(replies=[[gate, *thinking()]]) as driver:
+        await driver.send("Why?")
+        await driver.until_state("reading")
+        await driver.pilot.press("alt+a")
+        await driver.until(lambda: "still reads" in driver.status)
+        assert driver.engine.answer_now_count == 0
+        gate.open()
+        await driver.until_state("ready")
+
+
 async def test_a_server_that_cannot_end_a_thought_says_so() -> None:
     model = msgspec.structs.replace(demo_model("demo.gguf"), capabilities=Capabilities(can_answer_now=False))
     async with opened(engine=ScriptedEngine(load=[ModelLoaded(model)])) as driver:

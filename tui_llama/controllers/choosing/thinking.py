@@ -7,10 +7,16 @@ import msgspec
 from tui_llama import conversation
 from tui_llama.chat import Thinking
 from tui_llama.controllers.views import HintView, ScreenView, StateView
+from tui_llama.conversation import State
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
 _MOST_TOKENS: Final = 2**31 - 1
 _DEFAULT: Final = "default"
+_NO_THOUGHT_YET: Final = {
+    State.WAITING: "The model is still loading and has no thought to end yet; Esc stops.",
+    State.QUEUED: "Another chat has the engine; there is no thought to end yet. Esc stops.",
+    State.READING: "The model still reads and has no thought to end yet. Alt+A ends it once it thinks; Esc stops.",
+}
 
 
 class ThinkingView(ScreenView, HintView, StateView, Protocol):
@@ -57,7 +63,7 @@ class ThinkingController(OfShownChat):
             driver.dispatch(conversation.AnswerNow())
             self._view.show_hint("The thought ends; the answer begins.")
         else:
-            self._view.show_hint("The model is not thinking now.")
+            self._view.show_hint(_NO_THOUGHT_YET.get(driver.state, "The model is not thinking now."))
 
     @property
     def is_thinking(self) -> bool:
