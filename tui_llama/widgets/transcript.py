@@ -10,8 +10,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import var
+from textual.strip import Strip
 from textual.widget import Widget
 
 from tui_llama.widgets.message_view import AnswerView, FactsOf, Remark, ShownMessage, UserMessage
@@ -56,6 +58,13 @@ class Transcript(MessageCursor):
         self._marked: int | None = None
         self._revealed: int | None = None
         self.facts_of: FactsOf = lambda _attachment: None
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Returns the lines behind the messages; Textual would leave the colour of blank ones with NO_COLOR."""
+        strips, background = super().render_lines(crop), self.background_colors[1]
+        for each in self.app.get_line_filters() if self.app.no_color else ():
+            strips = [strip.apply_filter(each, background) for strip in strips]
+        return strips
 
     def on_mount(self) -> None:
         """Looks after the parts of answers whenever heights have changed."""
