@@ -68,8 +68,6 @@ class Transcript(MessageCursor):
 
     def on_mount(self) -> None:
         """Looks after the parts of answers whenever heights have changed."""
-        if self.app.no_color:  # what Textual leaves blank passes no filter, which takes the colours away
-            self.BLANK = False  # type: ignore[misc]
         self.watch(self, "virtual_size", self._tend_soon, init=False)
 
     # --- what is shown ------------------------------------------------------------------------------------------
