@@ -12,17 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from textual import events, on
 from textual.app import App
 from textual.driver import Driver
-from textual.widget import Widget
 
 from tui_llama.terminal.colourless import Colourless, forget_empty_variable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.screen import Screen
-
-# Textual would arrange the screen a second time whenever any widget has another size, and draw each once more. What may
-# have to be arranged then are scroll bars that come or go, and those ask for it themselves.
-Widget.virtual_size._layout = Widget.virtual_size._repaint = False
 
 # The alternate screen, mouse reports and marked pastes off, the cursor on: an editor that was ended may leave them so.
 _LEAVE_SCREEN: Final = b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[?1049l"

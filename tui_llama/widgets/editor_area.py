@@ -4,7 +4,6 @@ The cursor moves by grapheme clusters, which people see as one character. See `e
 """
 
 from textual.document._document import EditResult, Location, Selection
-from textual.geometry import Size
 from textual.widgets import TextArea
 
 from tui_llama import graphemes
@@ -23,11 +22,6 @@ class EditorArea(TextArea):
         self.navigator = EditorNavigator(self.wrapped_document)
         self.move_cursor((0, 0))
         self._rewrap_and_refresh_virtual_size()
-
-    def watch_virtual_size(self, before: Size, now: Size) -> None:
-        """Asks for as many rows as the text has now: it may have fewer, for which no scroll bar comes or goes."""
-        if before.height != now.height:
-            self.refresh(layout=True)
 
     def get_line(self, line_index: int) -> EditorLine:
         """Returns a line in its drawn form."""

@@ -20,6 +20,7 @@ from textual.widgets import Static
 from tui_llama.attachments.facts import AttachedFacts, attached_words
 from tui_llama.chat import Attachment
 from tui_llama.text_safety import TextSanitizer, drawn, sanitize, sanitize_line
+from tui_llama.widgets.arranged_once import ArrangedOnce
 from tui_llama.widgets.cutting import cut
 from tui_llama.widgets.extracting import extracted
 from tui_llama.widgets.long_text import beginning, extent, is_long
@@ -159,7 +160,7 @@ class Remark(Static):
         super().__init__("\n".join(lines), markup=False, classes="-failure" if is_failure else "")
 
 
-class AnswerView(Vertical):
+class AnswerView(Vertical, ArrangedOnce):
     """An answer: Markdown that may still grow, and a note below it.
 
     One task draws the answer from the first piece of text to the last. It gathers the text that arrives and draws it at

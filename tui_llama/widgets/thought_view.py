@@ -10,6 +10,7 @@ from textual.selection import Selection
 from textual.widgets import Static
 
 from tui_llama.text_safety import sanitize, sanitize_line
+from tui_llama.widgets.arranged_once import ArrangedOnce
 from tui_llama.widgets.extracting import extracted
 from tui_llama.widgets.local_keys import THOUGHT, local_bindings
 
@@ -19,7 +20,7 @@ _HEAD_STYLE: Final = "$quiet-words"
 _THOUGHT_STYLE: Final = "italic $faint-words"
 
 
-class ThoughtView(Static, can_focus=True):
+class ThoughtView(Static, ArrangedOnce, can_focus=True):
     """A thought. Space and Enter fold and unfold it; so does a click.
 
     Args:

@@ -26,7 +26,7 @@ async def test_lines_that_were_wrapped_are_copied_as_they_were_written() -> None
 
 async def test_lists_and_quotations_are_copied_with_their_marks() -> None:
     source = "- one\n  - inner\n- two\n\n1. a\n2. b\n\n> said\n> more"
-    assert await selected(source) == "• one\n  ▪ inner\n• two\n\n1. a\n2. b\n\n▌ said\n▌ more"
+    assert await selected(source) == "• one\n  ▪ inner\n• two\n\n1. a\n2. b\n\n> said\n> more"
 
 
 async def test_a_table_is_copied_with_tabs_and_code_without_the_line_above_it() -> None:

@@ -43,7 +43,6 @@ class PromptText(ScrollView):
         is_first = not self._width
         self._lines, self._width = self.content.wrap(width), width
         self.virtual_size = Size(width, len(self._lines))
-        self.refresh()
         if is_first:
             self.scroll_end(animate=False)
 

@@ -22,8 +22,8 @@ from textual.message import Message
 from textual.selection import Selection
 from textual.strip import Strip
 from textual.style import Style
-from textual.widget import Widget
 
+from tui_llama.widgets.arranged_once import ArrangedOnce
 from tui_llama.widgets.markdown.building import Builder
 from tui_llama.widgets.markdown.rows import Block, Line, Row
 from tui_llama.widgets.markdown.rules import markdown_parser
@@ -49,7 +49,7 @@ class _Placed(msgspec.Struct):
     rows: list[Row]
 
 
-class AnswerMarkdown(Widget):
+class AnswerMarkdown(ArrangedOnce):
     """Markdown that may grow at its end.
 
     Args:
@@ -135,9 +135,12 @@ class AnswerMarkdown(Widget):
         self._read_from(0)
 
     def append(self, markdown: str) -> None:
-        """Adds text at the end. Only the last block is read again: later text never changes the others."""
+        """Adds text at the end. Blocks that have ended are not read again: later text never changes them."""
+        last_line = self._source.count("\n")
         self._source += markdown
-        self._read_from(len(self._blocks) - 1)
+        # The last line may become something else. "2" below a list is a paragraph, and "2." goes on with the list.
+        ended = [number for number, placed in enumerate(self._blocks) if placed.source_line < last_line]
+        self._read_from(ended[-1] if ended else 0)
 
     def _read_from(self, first: int) -> None:
         """Reads the text again from block number `first` on, and draws what has changed."""

@@ -14,6 +14,7 @@ from textual.containers import Vertical
 from textual.css.scalar import Scalar
 from textual.selection import Selection
 
+from tui_llama.widgets.arranged_once import ArrangedOnce
 from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
 from tui_llama.widgets.markdown.code import code_blocks
 from tui_llama.widgets.markdown.pieces import LONG_CHARACTERS, Piece, pieces
@@ -126,7 +127,7 @@ class AnswerPart(AnswerMarkdown):
             self.styles.height = rows
 
 
-class AnswerText(Vertical):
+class AnswerText(Vertical, ArrangedOnce):
     """The Markdown of an answer, complete or growing.
 
     `append` and `finish` must not run at the same time.

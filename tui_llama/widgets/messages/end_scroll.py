@@ -6,8 +6,10 @@ from textual.layout import DockArrangeResult
 from textual.reactive import Reactive, ReactiveType
 from textual.widget import Widget
 
+from tui_llama.widgets.arranged_once import ArrangedOnce
 
-class EndScroll(VerticalScroll):
+
+class EndScroll(VerticalScroll, ArrangedOnce):
     """A scrolling view for which Textual reckons the place of the end by its height now, and never above the top."""
 
     def __init__(self, *, id: str | None = None) -> None:
