@@ -8,7 +8,7 @@ from tests.fakes.chat_app import Driver, opened
 from tui_llama import paths
 from tui_llama.chat import StopReason
 from tui_llama.chats.store import Store
-from tui_llama.widgets.transcript import MOUNTED_AT_FIRST
+from tui_llama.widgets.messages.window import MOUNTED_AT_FIRST
 
 ROWS = 24
 _ANSWER = "A **paragraph**.\n\n- an item\n- another\n\nThe end of it: answer {}."

@@ -12,7 +12,7 @@ from tui_llama.errors import EngineError
 from tui_llama.screens.dialogs.messages.chat_tree import ChatTree
 from tui_llama.turn import editing, idle_prefill
 from tui_llama.widgets.message_view import UserMessage
-from tui_llama.widgets.transcript import MOUNTED_AT_FIRST
+from tui_llama.widgets.messages.window import MOUNTED_AT_FIRST
 
 
 @pytest.fixture(autouse=True)
