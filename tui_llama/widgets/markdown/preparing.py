@@ -13,6 +13,6 @@ def prepare_answers() -> None:
     from tui_llama.widgets.markdown import answer_text  # noqa: F401 - imported so that it is there
     from tui_llama.widgets.markdown.rules import markdown_parser
 
-    markdown_parser().parse("a **word**")
+    markdown_parser()
     for language in LANGUAGES:
         highlight("", language=language)
