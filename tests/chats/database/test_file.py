@@ -11,12 +11,12 @@ import pytest
 
 from tests.fakes.clock import BERLIN, KATHMANDU, NEW_YORK, TOKYO, Clock
 from tui_llama import paths
-from tui_llama.chat import Role, StopReason, Usage
+from tui_llama.chat import Attachment, Role, StopReason, Usage
 from tui_llama.chats.chat_date import date_text
 from tui_llama.chats.database import schema
 from tui_llama.chats.ledger import Ledger
 from tui_llama.chats.store import Store
-from tui_llama.chats.stored import MessageState
+from tui_llama.chats.stored import MessageState, StoredDraft
 from tui_llama.errors import StoreError
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -82,6 +82,33 @@ def test_a_database_of_version_1_is_read_as_it_was_written(path: Path) -> None:
         assert messages[1].usage == Usage(0, 3, 2, 0.5, 0.25, 5, 64)
         assert store.ledger(messages[-1].message_id).newest_ids == [1, 2, 3, 10, 11, 4, 300, 128255]
         assert store.preference("last_model") == "/models/stories.gguf"
+
+
+def test_a_database_of_version_4_keeps_its_chats_its_deletions_and_its_drafts(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((FIXTURES / "chats-version-4.sql").read_text())
+
+    with Store(path) as store:
+        (summary,) = store.list_chats()
+        chat = store.chat(summary.chat_id)
+        assert (chat.title, chat.system_prompt, chat.choices.sampling) == ("Stories", "Be brief.", {"temperature": 0.5})
+        asked, answer = store.messages(chat.chat_id)
+        assert asked.attachments == (Attachment("a.txt", "alpha", "/tmp/a.txt", "d1"),)
+        assert (answer.thought, answer.text, store.ledger(answer.message_id).newest_ids) == (
+            "Hm",
+            "Alpha",
+            [1, 2, 3, 10, 11],
+        )
+        deletion = store.last_deletion(chat.chat_id)
+        assert deletion is not None and deletion.message_count == 2
+        attached = (Attachment("b.txt", "beta", "/tmp/b.txt", "d2"), Attachment("pasted text", "gamma"))
+        assert store.left_draft(chat.chat_id).draft == StoredDraft("to be sent", attached)
+        assert store.left_draft("").draft == StoredDraft("new chat's draft")
+        assert store.unread_chats() == []
+        store.keep_draft(chat.chat_id, "")  # sent: nothing of it stays behind
+        with store._transaction() as database:
+            assert database.execute("SELECT count(*) FROM draft_attachments").fetchone()[0] == 0
 
 
 def old_database(path: Path, *created_at: int) -> None:
