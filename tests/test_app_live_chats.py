@@ -1,5 +1,6 @@
 """Several chats alive, and messages that are queued, as the user sees them."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from unittest.mock import patch
 
@@ -244,6 +245,29 @@ async def test_an_answer_that_goes_on_while_its_chat_is_drawn_is_shown(has_ended
         await driver.until_state("ready")
         assert driver.answers == ["One more text"]
         assert not driver.views[-1].is_live
+
+
+async def test_a_chat_that_is_drawn_while_a_key_asks_for_one_that_is_not_there_is_drawn_to_its_end() -> None:
+    begun = asyncio.Event()
+    async with opened(replies=[spoken("One"), spoken("yes")]) as driver:
+        await driver.send("hi")
+        await driver.until_state("ready")
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [])
+        show_chat = driver.app.chat_screen.show_chat
+
+        async def show_never(_messages: Sequence[ShownMessage], _history: Sequence[str]) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        with patch.object(driver.app.chat_screen, "show_chat", show_never):
+            await driver.pilot.press("ctrl+pagedown")
+            await begun.wait()
+        assert driver.app.chat_screen.show_chat == show_chat
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: driver.answers == ["One"])
+        await driver.send("and you?")
+        await driver.until(lambda: driver.answers == ["One", "yes"])
 
 
 async def test_the_chat_that_was_asked_about_is_deleted_although_another_one_is_shown_by_then() -> None:

@@ -97,6 +97,7 @@ class ChatsController(OfShownChat):
         position = (chat_ids.index(open_id) if open_id in chat_ids else -1) + step
         if not 0 <= position < len(chat_ids):
             self._view.show_hint("There is no older chat." if step > 0 else "There is no newer chat.")
+            await self._finish_opening()
             return
         await self._open(chat_ids[position])
 
@@ -113,6 +114,7 @@ class ChatsController(OfShownChat):
                 )
             except StoreError as error:
                 self._saving.note_failure(error)
+                await self._finish_opening()
                 return
             if self._turn_driver.state is State.CLOSED:
                 await chat.leave()
@@ -126,8 +128,14 @@ class ChatsController(OfShownChat):
         hint = hint_of_persona(driver.chat, self.settings, driver.model_path) if chat_id is None else ""
         if hint:
             self._view.show_hint(hint)
-        await chats.end_incognito()
-        await chats.let_go_of_idle()
+        await self._finish_opening()
+
+    async def _finish_opening(self) -> None:
+        """Draws the chat on the screen, if a key that came meanwhile has broken that off, and lets go of others."""
+        if not self._live_chats.is_drawn:
+            await self._draw()
+        await self._live_chats.end_incognito()
+        await self._live_chats.let_go_of_idle()
 
     async def _show_path(self) -> None:
         """Shows another path of the chat on the screen."""
