@@ -31,7 +31,8 @@ def test_no_stream_is_an_error_and_every_paste_is_one_text(seed: int) -> None:
         for piece in stream.cut(random):
             messages += terminal_input.feed(piece)
         messages += terminal_input.rest(10.0)
-        assert tuple(message.text for message in messages if isinstance(message, events.Paste)) == stream.pastes, stream
+        pastes = tuple(paste.replace("\r\n", "\n").replace("\r", "\n") for paste in stream.pastes)
+        assert tuple(message.text for message in messages if isinstance(message, events.Paste)) == pastes, stream
         typed = (message.character for message in messages if isinstance(message, events.Key))
         assert PASTED_MARK.decode() not in typed, stream
 
@@ -42,6 +43,11 @@ def test_what_is_typed_arrives_as_it_did_with_textuals_parser() -> None:
     assert keys(b"\x1bx", b"\x1b") == ["alt+x", "escape"]
     assert keys(b"\x1b[97;5u\x1b[13;2u") == ["ctrl+a", "shift+enter"]
     assert keys(b"\x1b[13;5u") == keys(b"\x1b[27;5;13~") == ["ctrl+enter"]
+
+
+def test_lines_of_a_paste_end_as_lines_do_in_a_text() -> None:
+    (paste,) = told(b"\x1b[200~one\rtwo\r\nthree\n\r\x1b[201~")
+    assert isinstance(paste, events.Paste) and paste.text == "one\ntwo\nthree\n\n"
 
 
 def test_a_mouse_and_a_window_are_told_of() -> None:

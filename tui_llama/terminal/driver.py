@@ -6,6 +6,7 @@ read, or whose numbers it cannot compute with, is dropped.
 """
 
 import os
+import re
 import selectors
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -25,6 +26,7 @@ from tui_llama.terminal.gone import TerminalGone
 _READ_BYTES: Final = 1 << 16
 _WAKE_SECONDS: Final = 0.1  # the longest time until the thread notices that the driver ends
 _WAITING_SECONDS: Final = 0.02  # the longest time until it notices that nothing follows an escape
+_LINE_END: Final = re.compile(r"\r\n?")  # terminals send a paste's line ends as the key Enter
 
 
 class TerminalInput:
@@ -61,7 +63,7 @@ class TerminalInput:
     def _read(self, item: Item) -> Iterable[Message]:
         match item:
             case Pasted(text):
-                return (events.Paste(text),)
+                return (events.Paste(_LINE_END.sub("\n", text)),)
             case Typed(text):
                 return self._parsed(text)
             case Sequence("\x1b"):
