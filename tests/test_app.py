@@ -62,6 +62,8 @@ async def test_scrolling_up_stops_following_until_end_is_pressed() -> None:
         await driver.until(lambda: "↓ new text" in driver.screen_text())
         await driver.until(lambda: "paragraph 59" in driver.answers[0])
         assert transcript.scroll_y == here
+        badge = driver.app.chat_screen.query_one("#more")
+        assert badge.region.y >= transcript.region.bottom  # it covers no text
         await driver.pilot.press("end")
         await driver.until(lambda: "paragraph 59" in driver.screen_text())
         assert "↓ new text" not in driver.screen_text()

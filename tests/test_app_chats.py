@@ -2,12 +2,20 @@
 
 from functools import partial
 
+import pytest
+from textual.widget import Widget
+
 from tests.fakes import stored_prompts
 from tests.fakes.chat_app import opened, spoken
 from tui_llama import paths
 from tui_llama.chats.store import MessageState, Store
 from tui_llama.engine.requests import ReplyRequest
 from tui_llama.engine.scripted import Gate
+from tui_llama.screens.commands import COMMANDS
+from tui_llama.widgets.attached.chip import Chip
+from tui_llama.widgets.composing.queued_messages import QueuedMessages
+from tui_llama.widgets.thought_view import ThoughtView
+from tui_llama.widgets.transcript import Transcript
 
 
 async def test_regenerating_gives_another_version_and_keeps_the_old_one() -> None:
@@ -40,6 +48,22 @@ async def test_left_and_right_page_through_versions_and_the_chat_goes_on_from_th
         request = driver.engine.reply_requests[-1]
         assert isinstance(request, ReplyRequest)
         assert [message.text for message in request.messages] == ["hi", "first", "and on"]
+
+
+async def test_page_keys_with_ctrl_go_to_another_chat_from_a_message_in_focus_too(store: Store) -> None:
+    for title in ("older", "newer"):
+        store.add_user_message(store.create_chat(title=title), f"in {title}")
+    async with opened(store=store) as driver:
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: driver.questions == ["in newer"])
+        await driver.pilot.press("alt+up", "ctrl+pagedown")
+        await driver.until(lambda: driver.questions == ["in older"])
+
+
+@pytest.mark.parametrize("part", [Transcript, QueuedMessages, Chip, ThoughtView])
+def test_what_has_the_focus_takes_no_key_of_a_command_but_those_that_move_and_leave(part: type[Widget]) -> None:
+    of_commands = {key for command in COMMANDS for key in command.keys.split(",")}
+    assert set(part._merge_bindings().key_to_bindings) & of_commands <= {"escape", "alt+up"}
 
 
 async def test_left_and_right_move_the_cursor_while_something_is_written() -> None:

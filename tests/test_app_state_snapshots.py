@@ -6,7 +6,7 @@ After a wanted change: `pytest tests/test_app_state_snapshots.py --snapshot-upda
 import pytest
 from textual.command import CommandPalette
 from textual.pilot import Pilot
-from textual.widgets import OptionList
+from textual.widgets import OptionList, Static
 
 from tests.fakes.chat_app import spoken, wait_until
 from tests.test_app_snapshots import Compare, app, ask, still_cursor, until_status
@@ -111,6 +111,9 @@ def test_a_wide_screen_with_a_system_prompt(store: Store, snap_compare: Compare)
         await ask(pilot, "Why is the sky blue?")
         await pilot.press("alt+up")
         await wait_until(pilot, lambda: pilot.app.screen.query(".-in-focus"))
+        line = chat.chat_screen.system_prompt.query_one(Static)
+        await wait_until(pilot, lambda: "tokens" in str(line.content))
+        await pilot.pause()
 
     assert snap_compare(chat, terminal_size=WIDE, run_before=before)
 
@@ -186,6 +189,10 @@ def test_what_is_asked_of_a_message(store: Store, snap_compare: Compare, key: st
         await wait_until(pilot, lambda: pilot.app.screen.query("UserMessage.-in-focus"))
         await pilot.press(key)
         await until_dialog(pilot, dialog)
+        if dialog is DeleteMessage:  # what it costs is asked while the dialog is shown
+            details = pilot.app.screen.query_one(".details", Static)
+            await wait_until(pilot, lambda: "reads" in str(details.content))
+            await pilot.pause()
 
     assert snap_compare(app(store, replies=[spoken("A camelid.")]), terminal_size=NARROW, run_before=before)
 

@@ -311,6 +311,7 @@ class ChatApp(WidgetReports):
         self._status.show()
         self._idle_prefill.start_if_at_rest()
         self._attachments.look()
+        self._system_prompt.follow()
         self._chats.show_marks()
 
     def follow_draft(self) -> None:

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from rich.style import Style
 from textual.color import BLACK, WHITE, Color
 from textual.geometry import Region
 from textual.theme import BUILTIN_THEMES, Theme
+from textual.widgets import OptionList
 
 from tests.fakes.chat_app import Driver, opened, spoken
+from tui_llama.screens.dialogs.pick import PickDialog
 from tui_llama.screens.readable_colours import FAINT_CONTRAST, TEXT_CONTRAST, contrast, readable, readable_variables
 from tui_llama.screens.themes import own_themes
 from tui_llama.settings import Settings
@@ -86,3 +89,49 @@ async def test_in_every_theme_all_words_on_the_screen_can_be_read(theme: str) ->
             assert list(faint_words(driver, box)) == [], title
             await driver.pilot.press("escape")
             await driver.until(lambda: driver.app.screen is driver.app.chat_screen)
+
+
+def styles_of(driver: Driver, word: str) -> list[Style]:
+    """The styles of what stands in the first row with this word, from left to right."""
+    strip = next(strip for strip in driver.app.screen._compositor.render_strips() if word in strip.text)
+    return [style or Style() for _, style, _ in strip]
+
+
+@pytest.mark.parametrize("theme", ["ansi-dark", "ansi-light"])
+@pytest.mark.parametrize("key", ["f2", "ctrl+s"])
+async def test_with_the_terminal_s_colours_all_of_a_chosen_line_is_reverse(theme: str, key: str) -> None:
+    async with opened(replies=[spoken("Hi.")], settings=Settings(theme=theme), size=(100, 30)) as driver:
+        await driver.ask("Hello")
+        await driver.pilot.press(key)
+        await driver.until(lambda: isinstance(driver.app.screen, PickDialog))
+        options = driver.app.screen.query_one(OptionList)
+        await driver.until(lambda: options.highlighted is not None)
+        await driver.pilot.pause()
+        y = options.region.y + (options.highlighted or 0) - options.scroll_offset.y
+        strip = driver.app.screen._compositor.render_strips()[y].crop(options.region.x + 1, options.region.right - 2)
+        assert strip.text.strip()
+        for text, style, _ in strip:
+            assert style is not None and style.reverse, text
+            assert style.color is not None and style.color.is_default, text
+            assert style.bgcolor is not None and style.bgcolor.is_default, text
+
+
+async def test_code_stands_on_another_ground_than_the_answer_in_focus() -> None:
+    async with opened(replies=[spoken(MARKDOWN)], size=(100, 40)) as driver:
+        await driver.ask("Hello")
+        grounds = []
+        for key in ("alt+up", "escape"):
+            await driver.pilot.press(key)
+            await driver.pilot.pause()
+            text, code = (styles_of(driver, word)[-3].bgcolor for word in ("A quote", "x = 1"))
+            assert text != code, key
+            grounds.append(text)
+        assert grounds[0] != grounds[1]
+
+
+async def test_what_copies_code_looks_like_a_link() -> None:
+    async with opened(replies=[spoken(MARKDOWN)], size=(100, 40)) as driver:
+        await driver.ask("Hello")
+        await driver.pilot.pause()
+        assert any(style.underline for style in styles_of(driver, "copy 1"))
+        assert not all(style.underline for style in styles_of(driver, "copy 1"))

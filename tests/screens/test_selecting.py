@@ -7,6 +7,7 @@ from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.events import Finished, TextPiece
 from tui_llama.engine.scripted import Step
 from tui_llama.widgets.markdown.answer_text import AnswerText
+from tui_llama.widgets.message_view import UserMessage
 from tui_llama.widgets.transcript import Transcript
 
 ANSWER = """\
@@ -129,3 +130,15 @@ async def test_parts_of_a_long_answer_that_are_folded_away_are_copied() -> None:
         assert copied is not None
         places = [copied.index(f"word{number} ") for number in range(60)]
         assert places == sorted(places)
+
+
+async def test_nothing_is_copied_of_a_selection_of_which_a_part_is_no_longer_there() -> None:
+    async with opened(replies=[thought(ANSWER), thought("other")], size=(80, 60)) as driver:
+        await driver.ask("Why?")
+        await driver.ask("Once more?")
+        assert await select(driver, "Why?", "other")
+        await driver.app.chat_screen.query(UserMessage).first().remove()
+        await driver.pilot.press("ctrl+c")
+        await driver.until(lambda: "Nothing is copied: a part of the selection is too far away" in driver.screen_text())
+        assert not driver.app.screen.selections
+        assert driver.app.clipboard == ""

@@ -86,10 +86,10 @@ class ChatScreen(SelectsTexts, LastingFocus, Screen[None]):
             yield EmptyState(id="empty")
             yield SystemPromptEntry(id="system")
             yield Transcript(id="transcript")
-            yield Static("↓ new text", id="more")
             with Vertical(id="suggesting"):
                 yield SuggestionList(id="suggestions")
         with Vertical(id="writing"):
+            yield Static("↓ new text", id="more")
             yield QueuedMessages(id="queued")
             yield AttachedBar(id="attached")
             yield Composer(id="composer")
@@ -280,6 +280,7 @@ class ChatScreen(SelectsTexts, LastingFocus, Screen[None]):
         """Takes other keys for the commands. A key that the user has chosen wins over those of what has the focus."""
         self.keymap = keymap
         self.composer.use_modes(keymap.name == "vim")
+        self.system_prompt.show_key(keymap.shown_name("edit_system_prompt"))
         self.app.set_keymap(keymap.bound())
         for bindings in self._bindings.key_to_bindings.values():
             bindings[:] = [replace(each, priority=each.id in keymap.keys) if each.id else each for each in bindings]

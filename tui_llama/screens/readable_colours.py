@@ -37,7 +37,7 @@ def readable_variables(theme: Theme, *, has_colours: bool = True) -> dict[str, s
     made = _of_terminal(colours) if theme.ansi else _of_shades(colours)
     is_flat = theme.ansi or not has_colours
     style = "dim" if is_flat else "none"
-    if not has_colours:
+    if is_flat:
         made["chosen"] = REVERSED_GROUND
     return {
         **made,
@@ -80,8 +80,7 @@ def _of_terminal(colours: Mapping[str, str]) -> dict[str, str]:
         "plain": colours["foreground"],
         "quiet": colours["foreground"],
         "faint": colours["foreground"],
-        "chosen": colours["block-cursor-background"],
-        "chosen-text": colours["block-cursor-foreground"],
+        "chosen-text": colours["foreground"],
         **coloured,
     }
 

@@ -41,6 +41,11 @@ class SelectsTexts(_Base):
                 last: Selection(None, last_offset + Offset(1, 0)),
             }
 
+    @property
+    def selection_is_cut(self) -> bool:
+        """Whether messages in which texts are selected are no longer mounted, and others still are."""
+        return len({widget.is_attached for widget in self.selections}) > 1
+
     def get_selected_text(self) -> str | None:
         """Returns the selected text; None if nothing is selected."""
         from tui_llama.widgets.messages.selected_text import selected_text  # the first frame does without

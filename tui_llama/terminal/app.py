@@ -13,10 +13,11 @@ from textual import events, on
 from textual.app import App
 from textual.driver import Driver
 
-from tui_llama.terminal.colourless import Colourless, forget_empty_variable
+from tui_llama.terminal.colourless import Colourless, ReversedGrounds, forget_empty_variable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from textual.filter import LineFilter
     from textual.screen import Screen
 
 # The alternate screen, mouse reports and marked pastes off, the cursor on: an editor that was ended may leave them so.
@@ -38,6 +39,12 @@ class TerminalApp(App[None]):
         super().__init__(css_path=list(css_path))
         if self.no_color:
             self._filters = [Colourless()]  # in place of Textual's, which leave shades of grey
+        self._reversed_grounds = ReversedGrounds()
+
+    def get_line_filters(self) -> "Sequence[LineFilter]":
+        """Returns what is applied to all that is drawn."""
+        filters = super().get_line_filters()
+        return [*filters, self._reversed_grounds] if self.native_ansi_color else filters
 
     def hold_input(self) -> None:
         """Keeps what is typed from now on until `release_input`: there may be nothing yet that could take it."""

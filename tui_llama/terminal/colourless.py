@@ -12,7 +12,7 @@ from textual.filter import LineFilter
 
 VARIABLE: Final = "NO_COLOR"
 REVERSED_GROUND: Final = "#010203"
-"""A background whose text this draws in reverse: style sheets mark with it what the cursor is on, or what is selected.
+"""A background whose text is drawn in reverse: style sheets mark with it what the cursor is on, or what is selected.
 Their own text style "reverse" would not do, because Textual leaves it out of what it draws."""
 
 _GROUND: Final = Color.parse(REVERSED_GROUND).rich_color
@@ -25,6 +25,20 @@ class Colourless(LineFilter):
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """Returns the segments without colours."""
         return [Segment(text, _without_colours(style), control) for text, style, control in segments]
+
+
+class ReversedGrounds(LineFilter):
+    """Draws what the cursor is on in reverse, in the two colours that any terminal's own text has.
+
+    Of the terminal's 16 colours nobody knows which can be read on which.
+    """
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """Returns the segments, those on the reversed ground without colours."""
+        return [
+            Segment(text, _without_colours(style) if style and style.bgcolor == _GROUND else style, control)
+            for text, style, control in segments
+        ]
 
 
 @lru_cache(4096)

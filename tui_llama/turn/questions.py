@@ -10,7 +10,7 @@ from tui_llama.chats.chat_date import local_now
 from tui_llama.chats.open_chat import OpenChat
 from tui_llama.engine.events import PromptEstimate
 from tui_llama.engine.protocol import Engine
-from tui_llama.engine.requests import IdlePrefillRequest
+from tui_llama.engine.requests import IdlePrefillRequest, TokenizeRequest
 from tui_llama.turn.engine_host import EngineHost
 from tui_llama.turn.requests import RequestMaker
 
@@ -76,6 +76,19 @@ class Questions:
         """Returns what the next reply would have to read without message `position`; the rest as for today's date."""
         text = (draft if draft.strip() else _ANY_MESSAGE) if self._chat.ends_in_answer else ""
         return await self._estimate(len(self._chat.entries), text, without=position)
+
+    async def token_count(self, text: str) -> int | None:
+        """Returns how many tokens a text has by itself; None if nobody knows.
+
+        Raises:
+            EngineError: the engine cannot tell.
+            EngineLostError: the engine's process ended.
+        """
+        async with self._host.is_free:
+            model = self._host.model
+            if model is None or self._model_is_loading() or not model.capabilities.has_exact_tokens:
+                return None
+            return len((await self._host.engine.tokenize(TokenizeRequest(text))).token_ids)
 
     async def prompt(self, draft: str, position: int | None) -> PromptEstimate | None:
         """Returns what the model is given; None while there is nothing to give, or no model that could tell.

@@ -91,7 +91,7 @@ class ThoughtView(Static, ArrangedOnce, can_focus=True):
         if self._is_unfolded:
             head, shown = f"▾ {words}" if not self._is_live else "▾ thinking …", self.thought
         elif self._is_live:
-            head, shown = "▸ thinking …", self.thought[-_SHOWN_WHILE_THINKING:]
+            head, shown = "▾ thinking …", self.thought[-_SHOWN_WHILE_THINKING:]
         else:
             return Content.styled(f"▸ {words}", _HEAD_STYLE)
         body = f"\n{sanitize(shown.strip())}" if shown.strip() else ""

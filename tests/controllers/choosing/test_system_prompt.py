@@ -1,6 +1,9 @@
 """The system prompt of a chat: changed with its price before the eyes, given to the model, and stored."""
 
+import pytest
+
 from tests.fakes.chat_app import Driver, opened, spoken
+from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.events import PromptEstimate
 from tui_llama.engine.requests import EstimateRequest
@@ -22,7 +25,7 @@ def dialog_is_open(driver: Driver) -> bool:
 async def test_in_an_empty_chat_it_is_taken_at_once_and_shown_folded() -> None:
     async with opened(replies=[spoken("yes")], size=(100, 24)) as driver:
         await driver.send("/system You are a llama.\u200b")
-        assert "▸ System prompt (F9) · You are a llama." in driver.screen_text()
+        await driver.until(lambda: "▸ System prompt (F9) · 17 tokens · You are a llama." in driver.screen_text())
         await driver.ask("hi")
         assert given(driver) == ChatMessage(Role.SYSTEM, "You are a llama.\u200b".strip())
         await driver.at_rest()
@@ -32,11 +35,29 @@ async def test_in_an_empty_chat_it_is_taken_at_once_and_shown_folded() -> None:
 async def test_a_click_unfolds_it_and_another_folds_it() -> None:
     settings = Settings(system_prompt="One.\nTwo.\nThree.")
     async with opened(settings=settings, size=(100, 24)) as driver:
-        assert "▸ System prompt (F9) · One. Two. Three." in driver.screen_text()
+        await driver.until(lambda: "▸ System prompt (F9) · 16 tokens · One. Two. Three." in driver.screen_text())
         await driver.pilot.click("#system")
         await driver.until(lambda: "Three." in driver.screen_text() and "One. Two." not in driver.screen_text())
         await driver.pilot.click("#system")
-        await driver.until(lambda: "▸ System prompt (F9) · One. Two." in driver.screen_text())
+        await driver.until(lambda: "▸ System prompt (F9) · 16 tokens · One. Two." in driver.screen_text())
+
+
+@pytest.mark.parametrize(("keys", "shown"), [("f7", " (F7)"), ("", "")])
+async def test_its_line_names_the_key_that_the_user_has_chosen_to_edit_it(keys: str, shown: str) -> None:
+    file = paths.keymap_file()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f'[keys]\nedit_system_prompt = "{keys}"\n')
+    async with opened(settings=Settings(system_prompt=PROMPT), size=(100, 24)) as driver:
+        await driver.until(lambda: f"▸ System prompt{shown} · 9 tokens · {PROMPT}" in driver.screen_text())
+
+
+async def test_the_count_is_that_of_the_text_that_is_shown() -> None:
+    async with opened(settings=Settings(system_prompt=PROMPT), size=(100, 24)) as driver:
+        await driver.until(lambda: f" · 9 tokens · {PROMPT}" in driver.screen_text())
+        await driver.send("/system Be.")
+        await driver.until(lambda: " · 3 tokens · Be." in driver.screen_text())
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: f" · 9 tokens · {PROMPT}" in driver.screen_text())
 
 
 async def test_the_price_is_shown_before_it_is_changed_and_nothing_changes_by_asking() -> None:
@@ -83,7 +104,7 @@ async def test_it_comes_back_with_its_chat() -> None:
         assert "System prompt" not in driver.screen_text()
         await driver.pilot.press("ctrl+pagedown")
         await driver.until(lambda: driver.questions == ["hi"])
-        await driver.until(lambda: "▸ System prompt (F9) · First." in driver.screen_text())
+        await driver.until(lambda: "▸ System prompt (F9) · 6 tokens · First." in driver.screen_text())
 
 
 async def test_emptied_it_is_gone() -> None:

@@ -170,6 +170,8 @@ async def test_code_blocks_have_numbers_and_a_mark_that_copies_them() -> None:
     [
         ("energy $E=mc^2$ and \\(a_i\\)", "energy E = mc² and aᵢ"),
         ("from $5 to $10, or 10$ each", "from $5 to $10, or 10$ each"),
+        ("$6CO_2 + 6H_2O$ and $2x + 3 = 7$", "6CO₂ + 6H₂O and 2x + 3 = 7"),
+        ("$5 (=4 €) or 3$, $20_000 and 5$", "$5 (=4 €) or 3$, $20_000 and 5$"),
         ("see \\[this note\\]", "see [this note]"),
         ("a $\\foo_a *b* c_d$ z", "a $\\foo_a *b* c_d$ z"),
         ("$$\nE = mc^2\n$$\n\nafter", "E = mc² after"),
@@ -191,6 +193,16 @@ async def test_a_formula_that_grows_keeps_its_place() -> None:
         pilot.app.query_one(AnswerMarkdown).append("c^2\n$$\n\ntwo")
         await pilot.pause()
         assert screen_lines(pilot) == ["one", "E = mc²", "two"]
+
+
+async def test_an_open_formula_that_is_none_becomes_part_of_the_paragraph_above_it() -> None:
+    source = "sum:\n$$\nx + y\n\nend"
+    async with grown([source]) as pilot:
+        whole = "\n".join(line.text for placed in pilot.app.query_one(AnswerMarkdown)._blocks for line in placed.lines)
+    async with grown(source) as pilot:
+        blocks = pilot.app.query_one(AnswerMarkdown)._blocks
+        assert "\n".join(line.text for placed in blocks for line in placed.lines) == whole
+        assert len(blocks) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """The system prompt of the chat on the screen: edited in a dialog, which says first what changing it would cost."""
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from tui_llama.controllers.composing.draft import DraftController
 from tui_llama.controllers.turns.idle_prefill import IdlePrefillController
-from tui_llama.controllers.views import DialogView, HintView, RunAlone, StateView
+from tui_llama.controllers.views import DialogView, HintView, RunAlone, ScreenView, StateView
 from tui_llama.errors import UserError
 from tui_llama.turn.idle_prefill import REST_SECONDS
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tui_llama.screens.dialogs.choosing.write_text import WriteText, Written
 
 
-class SystemPromptView(DialogView, HintView, StateView, Protocol):
+class SystemPromptView(ScreenView, DialogView, HintView, StateView, Protocol):
     """The app, as the controller uses it."""
 
 
@@ -43,6 +44,24 @@ class SystemPromptController(OfShownChat):
         self._idle_prefill = idle_prefill
         self._view = view
         self._run = run
+        self._counted: tuple[object, ...] = ()
+
+    def follow(self) -> None:
+        """Shows how many tokens the text has, if it or the model is another one now."""
+        driver = self._turn_driver
+        counted = (driver.chat.system_prompt, driver.model)
+        if counted != self._counted and self._view.can_draw:
+            self._counted = counted
+            self._view.chat_screen.system_prompt.show_tokens(None)
+            if all(counted):
+                self._run("system tokens", partial(self._count, driver.chat.system_prompt))
+
+    async def _count(self, text: str) -> None:
+        count = None
+        with suppress(UserError):  # told when something is asked
+            count = await self._turn_driver.questions.token_count(text)
+        if self._view.can_draw and self._turn_driver.chat.system_prompt == text:
+            self._view.chat_screen.system_prompt.show_tokens(count)
 
     def edit(self, text: str = "") -> None:
         """Lets the user write another system prompt, beginning with `text` or with the one that there is.

@@ -44,8 +44,12 @@ class TextsController(OfShownChat):
         self._run = run
 
     def copy_selection(self) -> bool:
-        """Copies what is selected; returns whether something is."""
+        """Copies what is selected, or says why not; returns whether something is."""
         screen = self._view.chat_screen
+        if not screen.composer.selected_text and screen.selection_is_cut:
+            screen.clear_selection()
+            self._view.show_hint("Nothing is copied: a part of the selection is too far away. Copy message by message.")
+            return True
         selected = screen.composer.selected_text or screen.get_selected_text()
         if not selected:
             return False

@@ -140,7 +140,14 @@ class AnswerMarkdown(ArrangedOnce):
         self._source += markdown
         # The last line may become something else. "2" below a list is a paragraph, and "2." goes on with the list.
         ended = [number for number, placed in enumerate(self._blocks) if placed.source_line < last_line]
-        self._read_from(ended[-1] if ended else 0)
+        first = ended[-1] if ended else 0
+        if first and self._begins_formula(self._blocks[first]):
+            first -= 1  # a blank line makes of an open formula lines of the paragraph above it
+        self._read_from(first)
+
+    def _begins_formula(self, placed: _Placed) -> bool:
+        line = self._source.split("\n", placed.source_line + 1)[placed.source_line]
+        return line.lstrip().startswith(("$$", "\\["))
 
     def _read_from(self, first: int) -> None:
         """Reads the text again from block number `first` on, and draws what has changed."""

@@ -22,6 +22,7 @@ _INLINE: Final = re.compile(
 )
 _LOOKS_LIKE_MATHEMATICS: Final = re.compile(r"[\\^_=<>+]|[A-Za-z]'?")
 _WORD: Final = re.compile(r"[A-Za-z]{3,}")
+_LOWER_WORD: Final = re.compile(r"(?<![\\A-Za-z])[a-z]{2,}(?![A-Za-z])")  # no command
 _MARKS: Final = "\\^_=<>+"
 _CLOSERS: Final = {"$$": "$$", "\\[": "\\]"}
 
@@ -54,12 +55,15 @@ def _is_prose(source: str) -> bool:
 
 
 def _is_mathematics(source: str) -> bool:
-    """Tells mathematics from what may stand between two prices: a single letter, or signs that prose has not."""
+    """Tells mathematics from what may stand between two prices: a single letter, or signs that prose has not.
+
+    What begins with a digit, as a price does, must have no word either: "6CO_2" is none, "5 (= 4 €) or 3" has one.
+    """
     if _LOOKS_LIKE_MATHEMATICS.fullmatch(source):
         return True
-    return bool(_LOOKS_LIKE_MATHEMATICS.match(source) or not source[0].isdigit()) and any(
-        mark in source for mark in _MARKS
-    )
+    if not any(mark in source for mark in _MARKS):
+        return False
+    return not source[0].isdigit() or _LOWER_WORD.search(source) is None
 
 
 def _formula_block(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:

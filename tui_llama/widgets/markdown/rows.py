@@ -103,7 +103,8 @@ class CodeBlock:
             mark = f"copy {self._number}"
             words = cut(Content(self._words), max(0, inner - cell_len(mark) - 2))
             gap = " " * max(0, inner - words.cell_length - cell_len(mark))
-            yield Row(words + Content(gap + mark), fill="caption", indent=_CODE_INDENT, copies=self._index)
+            caption = words + Content(gap) + Content.styled(mark, ".link")
+            yield Row(caption, fill="caption", indent=_CODE_INDENT, copies=self._index)
         for row in self._code.rows(inner):
             yield row._replace(fill="code", indent=_CODE_INDENT)
 

@@ -11,7 +11,7 @@ from tui_llama.widgets.messages.acts import Act
 from tui_llama.widgets.messages.end_scroll import EndScroll
 
 
-class MessageCursor(EndScroll, can_focus=True):
+class MessageCursor(EndScroll, can_focus=True, inherit_bindings=False):
     """The part of the transcript that knows which message is in focus; None is while the keys go elsewhere.
 
     The mouse never moves the focus here: whoever selects a text goes on writing.
@@ -23,6 +23,11 @@ class MessageCursor(EndScroll, can_focus=True):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *local_bindings(MESSAGE),
+        # All that is left of Textual's: it scrolls sideways with the keys that go to the chats before and after.
+        Binding("pageup", "page_up", show=False),
+        Binding("pagedown", "page_down", show=False),
+        Binding("ctrl+home", "scroll_home", show=False),
+        Binding("ctrl+end", "focus_last", show=False),
         *(
             # The help of what has the focus tells of the first only.
             Binding(f"{number}", f"copy_code({number})", "Copy code block 1 … 9" if number == 1 else "", show=False)
