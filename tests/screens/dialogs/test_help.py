@@ -3,9 +3,10 @@
 import pytest
 from textual.containers import VerticalScroll
 
-from tests.fakes.chat_app import Driver, opened
+from tests.fakes.chat_app import Driver, opened, spoken
 from tui_llama.screens.commands import COMMANDS
 from tui_llama.screens.dialogs.help import HelpScreen
+from tui_llama.screens.dialogs.messages.chat_tree import ChatTree
 from tui_llama.screens.settings.settings_screen import SettingsScreen
 from tui_llama.settings import Settings
 
@@ -38,6 +39,18 @@ async def test_over_a_dialog_it_explains_the_dialog_and_its_keys() -> None:
         assert "Cursor left" not in text
         await driver.pilot.press("escape")
         await driver.until(lambda: isinstance(driver.app.screen, SettingsScreen))
+
+
+async def test_over_the_tree_it_uses_our_words_for_the_keys_of_the_tree() -> None:
+    async with opened(size=(100, 40), replies=[spoken("One.")]) as driver:
+        await driver.send("Hello")
+        await driver.until(lambda: driver.answers == ["One."])
+        await driver.pilot.press("alt+t")
+        await driver.until(lambda: isinstance(driver.app.screen, ChatTree))
+        await open_help(driver)
+        text = driver.screen_text()
+        assert "Go there" in text and "Fold or unfold" in text
+        assert "Cursor Up" not in text
 
 
 async def test_it_shows_the_keys_of_the_keymap() -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tui_llama.screens.keys.keymap import Keymap
 
 _OUT_OF_REACH = (
-    "Without kitty's keyboard protocol, which this terminal does not have, these cannot arrive as themselves:"
+    "Without kitty's keyboard protocol, which this terminal\ndoes not have, these cannot arrive as themselves:"
 )
 
 

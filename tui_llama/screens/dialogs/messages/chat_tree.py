@@ -10,6 +10,7 @@ from rich.style import Style
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static, Tree
@@ -48,6 +49,12 @@ class MessageTree(Tree[TreeLine]):
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         *("message-tree--mark", "message-tree--who", "message-tree--other", "message-tree--stored")
     }
+    BINDINGS = [  # noqa: RUF012 - declared so by the base class; these keep its keys, in the words of our help
+        Binding("up", "cursor_up", "Up", show=False),
+        Binding("down", "cursor_down", "Down", show=False),
+        Binding("enter", "select_cursor", "Go there", show=False),
+        Binding("space", "toggle_node", "Fold or unfold", show=False),
+    ]
     stored: Mapping[int, Stored] = MappingProxyType({})
 
     def render_label(self, node: TreeNode[TreeLine], base_style: Style, style: Style) -> Text:
