@@ -40,7 +40,7 @@ def other(first_byte: int = 1000) -> FakeModel:
 
 async def change_to(driver: LocalDriver, model: FakeModel) -> None:
     await driver.send(f"/model {model.info.path}")
-    await driver.until(lambda: driver.app.turn_driver.model == model.info, "another model")
+    await driver.until(lambda: (now := driver.app.turn_driver.model) and now.path == model.info.path, "another model")
     await driver.until_state("ready")
 
 

@@ -159,7 +159,7 @@ async def test_a_stream_that_is_cut_off_keeps_its_text_and_goes_on_with_the_serv
         await change_to_server(driver)
         await driver.send("first")
         await driver.until_state("failed")
-        assert (driver.answers, driver.notes) == (["a long"], ["failed"])
+        assert (driver.answers, driver.notes) == (["a long"], ["failed · F5 goes on"])
         await go_on(driver, "a long an")
         await change_to(driver, model)
         await go_on(driver, "a long answer")

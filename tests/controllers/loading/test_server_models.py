@@ -332,7 +332,7 @@ async def test_each_failure_of_a_server_keeps_the_text_and_can_be_tried_again(ca
     async with on_server(failed, served("Whole")) as driver:
         await driver.send("hi")
         await driver.until_state("failed")
-        assert (driver.answers, driver.notes) == (["Half"], ["failed"])
+        assert (driver.answers, driver.notes) == (["Half"], ["failed · F5 goes on"])
         assert driver.remarks == [f"home: {cause}\nTry again."]
         await driver.pilot.press("ctrl+r")
         await driver.until(lambda: driver.answers == ["Whole"], "the other answer")

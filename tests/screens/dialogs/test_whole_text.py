@@ -61,5 +61,5 @@ async def test_what_is_selected_of_a_message_is_copied_as_it_was_written() -> No
         await driver.ask(text)
         message = driver.app.chat_screen.query_one(UserMessage)
         assert driver.questions == ["a⇄b ⇄c⇄ ␛[31m"]
-        assert message.get_selection(Selection(None, None)) == (text, "\n")
+        assert message.get_selection(Selection(None, None)) == (text, "\n\n")
         assert driver.app.turn_driver.chat.user_texts == [text]
