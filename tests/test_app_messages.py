@@ -540,6 +540,20 @@ async def test_sampling_that_was_chosen_for_an_answer_is_not_that_of_the_next_me
         assert engine.reply_requests[0].sampling.temperature != 1.7
 
 
+async def test_an_answer_that_waits_keeps_its_sampling_when_one_more_is_asked_for() -> None:
+    gate = Gate()
+    engine = ScriptedEngine(load=[gate, ModelLoaded(demo_model("/models/small.gguf"))], replies=[spoken("One")])
+    async with opened(engine=engine, until_ready=False) as driver:
+        await gate.reached()
+        await driver.send("hi")
+        driver.app.action_stop()
+        driver.app.action_regenerate("temperature=1.7")
+        driver.app.action_regenerate("hotter")
+        gate.open()
+        await driver.until(lambda: driver.answers == ["One"])
+        assert engine.reply_requests[0].sampling.temperature == 1.7
+
+
 async def test_what_is_typed_right_behind_enter_is_a_message_of_its_own() -> None:
     """All keys come before the program has dealt with the first Enter, as over a slow line."""
     async with opened(replies=[spoken("one"), spoken("two")]) as driver:

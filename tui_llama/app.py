@@ -140,6 +140,7 @@ class ChatApp(WidgetReports):
         self._history = HistoryController(self.journal, chats, self, run)
         self._draft = DraftController(self.journal, chats, self, run)
         chats.keep_queued, chats.put_back = self._draft.keep_queued, self._draft.put_back
+        self._attachments.keep_for = self._draft.put_back
         self._draft.attached, self._draft.show_attached = pending.given, pending.replace
         self._idle_prefill = IdlePrefillController(chats, self._draft, settings, self, run)
         self._counts = TokenCountsController(chats, self._draft, self._idle_prefill, self, run)

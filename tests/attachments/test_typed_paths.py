@@ -79,3 +79,9 @@ def test_what_a_shell_or_a_desktop_writes_of_a_path_is_that_path(name: str) -> N
 def test_any_text_can_be_asked_about(text: str) -> None:
     assert all(path.is_absolute() for row in dropped_paths(text) for path in row)
     typed_paths(text)
+
+
+@pytest.mark.parametrize("text", ["~a\0b", "~\ud800", "/a ~b\0"])
+def test_what_no_user_can_be_called_is_a_path_as_it_is_written(text: str) -> None:
+    assert typed_paths(text)[0] == Path(text)
+    assert all(path.is_absolute() for row in dropped_paths(text) for path in row)

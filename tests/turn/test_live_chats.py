@@ -50,6 +50,15 @@ async def test_an_answer_goes_on_while_another_chat_is_on_the_screen() -> None:
         assert it.chats.marks() == {}
 
 
+async def test_an_answer_that_ends_while_its_chat_is_drawn_is_not_unread() -> None:
+    async with one_answers() as (it, first, gate):
+        it.chats.bring_to_front(first)
+        gate.open()
+        await it.rest()
+        it.chats.draw_on_screen(answer_was_open=True)
+        assert await it.journal.read(lambda store: store.unread_chats()) == []
+
+
 async def test_a_message_of_another_chat_waits_for_the_answer() -> None:
     async with one_answers(spoken("yes")) as (it, first, gate):
         it.driver.dispatch(conversation.SendMessage("and me?"))

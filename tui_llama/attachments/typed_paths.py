@@ -64,7 +64,10 @@ def _quoted(text: str) -> list[str]:
 
 
 def _expanded(text: str) -> Path:
-    return Path(os.path.expanduser(text))  # noqa: PTH111 - never raises
+    try:
+        return Path(os.path.expanduser(text))  # noqa: PTH111 - `Path.expanduser` raises where no user is called so
+    except ValueError:  # after the ~ is what no user's name can have
+        return Path(text)
 
 
 def _are_absolute(paths: Iterable[Path]) -> bool:

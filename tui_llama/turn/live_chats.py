@@ -32,10 +32,6 @@ class Mark(StrEnum):
     FINISHED = "finished"
 
 
-if TYPE_CHECKING:
-    from tui_llama.settings import Settings
-
-
 class LiveChats:
     """The drivers of the chats that are alive.
 
@@ -138,6 +134,7 @@ class LiveChats:
         view.show_queued(self.shown.queued.shown)
         hidden = self._hidden.pop(self.shown, None)
         self.shown.view = view
+        self.shown.chat.set_unread(is_unread=False)  # its answer may have ended while it was drawn
         if hidden is not None:
             hidden.show_in(self._screen_view)
 

@@ -1,6 +1,7 @@
 """Files and pastes that are attached: by a command, by "@", dropped, pasted; shown, removed, sent, and come back."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from textual import events
 from tests.fakes.chat_app import Driver, opened, spoken
 from tui_llama.attachments.prompt_text import with_attachments
 from tui_llama.attachments.reading import read_attachment
+from tui_llama.attachments.several import ReadFiles, read_typed
 from tui_llama.chats.store import Store
+from tui_llama.controllers.attaching import attachments
 from tui_llama.engine.scripted import Gate
 from tui_llama.screens.dialogs.attached_texts import AttachedTexts
 
@@ -482,3 +485,27 @@ async def test_the_newest_attachment_is_seen_and_a_file_that_has_changed_is_atta
         assert chips(driver).count("file3.txt") == 1
         await driver.send("/read file3.txt")
         await driver.until(lambda: "file3.txt is attached already." in driver.status, "a hint")
+
+
+async def test_what_a_slow_disk_gives_is_attached_where_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def read_slowly(text: str) -> ReadFiles:
+        asked.set()
+        may_answer.wait()
+        return read_typed(text)
+
+    monkeypatch.setattr(attachments, "read_typed", read_slowly)
+    async with opened(replies=[spoken("One")]) as driver:
+        await driver.ask("hi")
+        await driver.write("/read notes.txt")
+        await driver.pilot.press("escape", "enter")
+        await driver.until(asked.is_set, "the disk")
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [])
+        may_answer.set()
+        await driver.at_rest()
+        await driver.pilot.press("ctrl+pagedown")
+        await attached(driver, "notes.txt")
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [] and chips(driver) == [])

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 
 from tests.fakes.chat_app import Driver, opened, spoken
 from tests.test_app_live_chats import begin, gated
+from tui_llama.chat import Attachment
+from tui_llama.conversation import SendMessage
 from tui_llama.engine.scripted import Gate
 
 
@@ -36,6 +38,19 @@ async def test_keys_move_and_remove_what_is_queued() -> None:
         await driver.until(lambda: driver.app.chat_screen.composer.has_focus, "the composer")
         await driver.pilot.press("up")
         await driver.until(lambda: driver.written == "first", "what was removed")
+
+
+async def test_what_comes_back_of_a_message_that_is_removed_is_told() -> None:
+    note = Attachment("note.txt", "alpha")
+    async with queued("first") as (driver, _gate):
+        for message in (SendMessage("", (note,)), SendMessage("second", (note,))):
+            driver.app.turn_driver.dispatch(message)
+        driver.app._turn.change_queue(2, None)
+        await driver.until(lambda: "Removed; ↑ brings its text back, without what was attached." in driver.status)
+        driver.app._turn.change_queue(1, None)
+        await driver.until(lambda: "Removed." in driver.status)
+        driver.app._turn.change_queue(0, None)
+        await driver.until(lambda: "Removed; ↑ brings its text back." in driver.status)
 
 
 async def test_one_of_several_is_edited_and_the_others_stay() -> None:

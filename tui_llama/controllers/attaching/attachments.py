@@ -11,9 +11,11 @@ from tui_llama.attachments.reading import read_dropped
 from tui_llama.attachments.several import ReadFiles, read_typed
 from tui_llama.attachments.typed_paths import dropped_paths
 from tui_llama.chat import Attachment
+from tui_llama.chats.open_chat import OpenChat
 from tui_llama.controllers.attaching.facts import AttachmentFacts
 from tui_llama.controllers.attaching.pending import PendingAttachments
 from tui_llama.controllers.views import DialogView, HintView, RemarkView, RunAlone, ScreenView
+from tui_llama.conversation import SendMessage
 from tui_llama.errors import AttachmentError
 from tui_llama.screens.commands import parse_slash
 from tui_llama.system.daemon_threads import in_daemon_thread
@@ -49,6 +51,9 @@ class AttachmentsController(OfShownChat):
         remarks: Shows what could not be attached after a while.
         view: The app.
         run: Runs a coroutine of a group in place of what is under way in it.
+
+    Attributes:
+        keep_for: Keeps what was read for a chat that is not on the screen any more, with its draft.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class AttachmentsController(OfShownChat):
         self._view = view
         self._facts = AttachmentFacts(live_chats.host, run, self._note_fact)
         self._chat_looked_at: object = None
+        self.keep_for: Callable[[OpenChat, SendMessage], None] = lambda _chat, _message: None
         pending.on_change = self._show_pending
 
     def begin(self) -> None:
@@ -87,13 +93,17 @@ class AttachmentsController(OfShownChat):
         composer.write("@" if not composer.text or composer.text[-1].isspace() else " @")
 
     async def _attach(self, text: str) -> None:
+        chat = self._turn_driver.chat
         try:
-            self._add(await _in_time(partial(read_typed, text), text))
+            self._add(chat, await _in_time(partial(read_typed, text), text))
         except AttachmentError as error:
             self._refuse(error)
 
-    def _add(self, files: ReadFiles) -> None:
-        """Attaches files, and says what was not attached, or not to the message that is being written."""
+    def _add(self, chat: OpenChat, files: ReadFiles) -> None:
+        """Attaches files to what is written in a chat, and says what was not attached, or only to the next message."""
+        if chat is not self._turn_driver.chat:  # the user has left it while a slow disk was read
+            self._keep_for(chat, "", files.attachments)
+            return
         said = [str(refusal) for refusal in files.refusals[:_TOLD_REFUSALS]]
         if len(files.refusals) > _TOLD_REFUSALS:
             said.append(f"And {len(files.refusals) - _TOLD_REFUSALS:,} more.")
@@ -108,6 +118,10 @@ class AttachmentsController(OfShownChat):
             said.insert(0, f"{len(files.attachments)} attached.")
         if said and self._view.can_draw:
             self._view.show_hint(" ".join(said))
+
+    def _keep_for(self, chat: OpenChat, text: str, attachments: Sequence[Attachment] = ()) -> None:
+        if text or attachments:
+            self.keep_for(chat, SendMessage(text, tuple(attachments)))
 
     def take_paste(self, text: str) -> bool:
         """Takes a pasted text if it is long, or looks like dropped files; returns whether it did.
@@ -125,13 +139,15 @@ class AttachmentsController(OfShownChat):
         return True
 
     async def _take_dropped(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
-        refusal, attachments = None, None
+        chat, refusal, attachments = self._turn_driver.chat, None, None
         try:
             attachments = await _in_time(partial(read_dropped, rows), text)
         except AttachmentError as error:
             refusal = error
-        self._add(ReadFiles(tuple(attachments or ())))
-        if attachments is None and is_long_paste(text) and self._pending.takes_more:
+        self._add(chat, ReadFiles(tuple(attachments or ())))
+        if attachments is None and chat is not self._turn_driver.chat:
+            self._keep_for(chat, text)
+        elif attachments is None and is_long_paste(text) and self._pending.takes_more:
             self._take_long(text)
         elif attachments is None and self._view.can_draw:
             self._view.chat_screen.composer.write(text)

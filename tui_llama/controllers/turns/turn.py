@@ -87,8 +87,11 @@ class TurnController(OfShownChat):
         if driver.allows(conversation.ChangeQueue):
             driver.dispatch(conversation.ChangeQueue(number, place))
             for message in gone:
-                self._view.chat_screen.composer.remember(message.text)
-                self._view.show_hint("Removed; ↑ brings its text back.")
+                if message.text:
+                    self._view.chat_screen.composer.remember(message.text)
+                returns = "; ↑ brings its text back" if message.text else ""
+                lacks = ", without what was attached" if message.text and message.attachments else ""
+                self._view.show_hint(f"Removed{returns}{lacks}.")
 
     def stop_or_leave_editing(self) -> bool:
         """Stops the turn, or leaves the message that is edited; returns whether there was one of them."""
@@ -124,11 +127,11 @@ class TurnController(OfShownChat):
             return
         if position is not None and not self._go_to_question(position):
             return
-        driver.requests.once = sampling
+        before, driver.requests.once = driver.requests.once, sampling
         if driver.allows(conversation.Retry):
             driver.dispatch(conversation.Retry())
         elif not self._view.wish(conversation.Regenerate()):
-            driver.requests.once = {}
+            driver.requests.once = before  # of an answer that is still awaited
 
     def _go_to_question(self, position: int) -> bool:
         """Lets the path end in the user's message to answer, unless it is the last anyway; says whether it does."""
