@@ -109,12 +109,7 @@ def _status_of_command_line() -> int:
 
 
 def _open_screen(options: Mapping[str, object]) -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.UsageError(f"The screen needs a terminal. {_WITHOUT_SCREEN}")
-    if is_plain(os.environ):
-        name = os.environ.get("TERM")
-        plain = f'TERM is "{name}"' if name else "TERM is not set"
-        raise click.UsageError(f"The screen cannot be drawn on this terminal: {plain}. {_WITHOUT_SCREEN}")
+    _require_terminal()
     standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
     persona = chosen_persona(settings)  # a name that is wrong is told before the screen is there
@@ -150,6 +145,20 @@ def _open_screen(options: Mapping[str, object]) -> None:
         )
         app.run()
     sys.exit(app.ending_status or app.return_code or 0)
+
+
+def _require_terminal() -> None:
+    """Refuses to open the screen where it cannot be drawn.
+
+    Raises:
+        click.UsageError: there is no terminal, or one that has no screen.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError(f"The screen needs a terminal. {_WITHOUT_SCREEN}")
+    if is_plain(os.environ):
+        name = os.environ.get("TERM")
+        plain = f'TERM is "{name}"' if name else "TERM is not set"
+        raise click.UsageError(f"The screen cannot be drawn on this terminal: {plain}. {_WITHOUT_SCREEN}")
 
 
 def _model_to_begin_with(options: Mapping[str, object], settings: "Settings") -> str | None:
