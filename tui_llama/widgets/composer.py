@@ -128,6 +128,8 @@ class Composer(ModalArea):
         """Whether Up in an empty composer posts `QueuedRequested`."""
         self.is_last_edited = False
         """Whether what is written is the user's last message, which Up has put here."""
+        self.recalls = True
+        """Whether Up and Down bring back messages that were sent."""
         self.sent = SentHistory()
         self._submitted: list[Composer.Submitted] = []  # those with which the program has not dealt yet
         self.completer = Completer(self)
@@ -370,7 +372,7 @@ class Composer(ModalArea):
             super().action_cursor_up(select)
         elif self.up_takes_back and not self.text:
             self.post_message(self.QueuedRequested())
-        elif (not self.text or self.is_last_edited) and self.sent.is_at_draft:
+        elif self.recalls and (not self.text or self.is_last_edited) and self.sent.is_at_draft:
             self.post_message(self.EditLastRequested(self))
         else:
             self.recall_before()
@@ -392,6 +394,6 @@ class Composer(ModalArea):
             self._recall(-1)
 
     def _recall(self, by: int) -> None:
-        text = self.sent.step(by, self.text)
+        text = self.sent.step(by, self.text) if self.recalls else None
         if text is not None:
             self.replace_text(text)

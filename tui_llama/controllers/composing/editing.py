@@ -102,7 +102,7 @@ class EditingController(OfShownChat):
             composer.recall_before()
         elif (own == [newest] or (own and parse_slash(newest))) and self._turn_driver.allows(conversation.EditMessage):
             self.edit_last()
-            composer.is_last_edited = True
+            composer.is_last_edited = composer.recalls = True
         else:
             composer.recall_before()
 
@@ -128,7 +128,7 @@ class EditingController(OfShownChat):
         composer.replace_text(self._turn_driver.chat.entries[position].text)
         self._view.chat_screen.show_edited("Editing the answer" if self.edits_answer else "Editing your message")
         composer.set_class(self.edits_answer, "-answer")
-        composer.is_last_edited = False
+        composer.is_last_edited = composer.recalls = False  # a message sent before must not take its place
         self._pending.edit(self._turn_driver.chat.entries[position].attachments, takes_more=not self.edits_answer)
         composer.focus()
         self._mark(position)
@@ -146,7 +146,7 @@ class EditingController(OfShownChat):
         composer = self._view.chat_screen.composer
         self._view.chat_screen.show_edited("")
         composer.remove_class("-answer")
-        composer.is_last_edited = False
+        composer.is_last_edited, composer.recalls = False, True
         composer.replace_text(self._editing.end())
         self._pending.end_edit()
 
