@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.refused_settings import refused
 from tui_llama.chat import SamplingSettings
 from tui_llama.engine.requests import Overflow, OverflowMode
 from tui_llama.errors import SettingsError
@@ -26,13 +27,6 @@ from tui_llama.text_safety import sanitize
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "settings.toml"
-
-
-def refused(file: Path, content: str) -> SettingsError:
-    file.write_text(content)
-    with pytest.raises(SettingsError) as caught:
-        load_settings(file, {})
-    return caught.value
 
 
 def test_without_a_file_everything_is_as_declared(file: Path) -> None:

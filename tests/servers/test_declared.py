@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.fakes.refused_settings import refused
 from tui_llama.engine.remote import dialects
 from tui_llama.errors import SettingsError
 from tui_llama.servers.address import DIALECTS, Server
@@ -56,13 +57,6 @@ key_in_keyring = false
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "settings.toml"
-
-
-def refused(file: Path, content: str) -> SettingsError:
-    file.write_text(content)
-    with pytest.raises(SettingsError) as caught:
-        load_settings(file, {})
-    return caught.value
 
 
 def test_the_settings_have_the_servers_of_the_file_in_its_order(file: Path) -> None:
