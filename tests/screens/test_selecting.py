@@ -8,6 +8,7 @@ from tui_llama.engine.events import Finished, TextPiece
 from tui_llama.engine.scripted import Step
 from tui_llama.widgets.markdown.answer_text import AnswerText
 from tui_llama.widgets.message_view import UserMessage
+from tui_llama.widgets.thought_view import ThoughtView
 from tui_llama.widgets.transcript import Transcript
 
 ANSWER = """\
@@ -142,3 +143,12 @@ async def test_nothing_is_copied_of_a_selection_of_which_a_part_is_no_longer_the
         await driver.until(lambda: "Nothing is copied: a part of the selection is too far away" in driver.screen_text())
         assert not driver.app.screen.selections
         assert driver.app.clipboard == ""
+
+
+async def test_whoever_unfolds_a_thought_by_a_click_goes_on_writing() -> None:
+    async with opened(replies=[thought("other")], size=(80, 40)) as driver:
+        await driver.ask("Why?")
+        await driver.pilot.click(ThoughtView)
+        await driver.until(lambda: "Let me see." in driver.screen_text())
+        await driver.pilot.press("a", "b")
+        assert driver.written == "ab"

@@ -29,6 +29,7 @@ class ThoughtView(Static, ArrangedOnce, can_focus=True):
         is_live: Whether the model is thinking.
     """
 
+    FOCUS_ON_CLICK: ClassVar[bool] = False  # whoever unfolds it by the mouse goes on writing
     BINDINGS: ClassVar[list[BindingType]] = [*local_bindings(THOUGHT)]
 
     def __init__(self, thought: str = "", words: str = "", *, is_live: bool = False) -> None:
