@@ -167,7 +167,7 @@ def test_an_answer_is_edited_continued_and_undone(program: Program, size: tuple[
     program.tmux.type(" And llamas")
     program.tmux.until_shown("And llamas")
     program.tmux.keys("Enter")
-    program.tmux.until_shown("edited · version 2 of 2")
+    program.tmux.until_shown("edited · F5 goes on · version 2 of 2")
     program.tmux.keys("F5")
     words = ("And llamas", "version 2 of 2", " generated")
     program.tmux.until(
