@@ -55,3 +55,12 @@ async def test_a_palette_that_is_closed_twice_is_closed_once() -> None:
         palette.dismiss()
         await driver.until(lambda: not palette.is_attached)
         assert app.screen is app.chat_screen
+
+
+async def test_the_palette_stands_a_terminal_of_hardly_any_columns() -> None:
+    async with opened(size=(4, 30)) as driver:
+        await driver.pilot.press("ctrl+p")
+        await driver.until(lambda: driver.app.screen.has_class("-ready"))
+        await driver.pilot.pause()
+        await driver.pilot.press("escape")
+        await driver.until(lambda: driver.app.screen is driver.app.chat_screen)
