@@ -64,3 +64,13 @@ async def test_the_palette_stands_a_terminal_of_hardly_any_columns() -> None:
         await driver.pilot.pause()
         await driver.pilot.press("escape")
         await driver.until(lambda: driver.app.screen is driver.app.chat_screen)
+
+
+async def test_lists_stand_a_terminal_of_hardly_any_columns() -> None:
+    async with opened(size=(6, 10)) as driver:
+        for key in ("f2", "ctrl+s", "ctrl+l"):
+            await driver.pilot.press(key)
+            await driver.until(lambda: driver.app.screen is not driver.app.chat_screen)
+            await driver.pilot.pause()
+            await driver.pilot.press("escape")
+            await driver.until(lambda: driver.app.screen is driver.app.chat_screen)
