@@ -474,3 +474,18 @@ async def test_nobody_without_a_model_is_told_to_wait_for_it(store: Store, way: 
         await driver.pilot.press("ctrl+r")
         await driver.until(lambda: driver.remarks == ["damaged"], "the failure of the other try")
         assert (len(driver.engine.load_requests), driver.answers) == (2, ["a"])
+
+
+# --- no answer --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("thought", ["Let me see.", ""])
+async def test_the_note_below_an_answer_without_text_names_the_key_that_answers_again(thought: str) -> None:
+    reply: list[Step] = [
+        PromptEncoded(0, 0, (1,)),
+        TextPiece(0, "", (2,), thought=thought),
+        Finished(0, StopReason.END_OF_GENERATION, USAGE),
+    ]
+    async with opened(replies=[reply]) as driver:
+        await driver.ask("hi")
+        await driver.until(lambda: driver.notes == ["ended without an answer · Ctrl+R answers again"])

@@ -65,6 +65,8 @@ def note_of(entry: Entry, *, is_last: bool = False, model: ModelInfo | None = No
     ending = "interrupted" if entry.is_interrupted else ""
     if entry.stop_reason is not None:
         ending = _ENDINGS.get(entry.stop_reason, "")
+    if _has_ended_without_text(entry):
+        ending = "ended without an answer"
     version = f"version {entry.version} of {entry.version_count}" if entry.version_count > 1 else ""
     key = _next_key(entry, model) if ending and is_last else ""
     return " · ".join(part for part in (ending, key, version) if part)
@@ -74,7 +76,12 @@ def _next_key(entry: Entry, model: ModelInfo | None) -> str:
     """Says which key is useful behind an answer that has not ended by itself; empty if none is."""
     if not _why_not_gone_on(entry, model):
         return _GO_ON
-    return _AGAIN if not (entry.text or entry.thought) else ""
+    return _AGAIN if _has_ended_without_text(entry) or not (entry.text or entry.thought) else ""
+
+
+def _has_ended_without_text(entry: Entry) -> bool:
+    """Returns whether the model ended an answer by itself before its first word, perhaps within its thought."""
+    return entry.role is Role.ASSISTANT and entry.stop_reason in ENDED_BY_ITSELF and not entry.text.strip()
 
 
 def why_not_now(event: conversation.Event) -> str:
