@@ -141,9 +141,13 @@ def test_settings_with_servers_and_the_engine_of_the_screen_load_nothing_that_sp
     file.parent.mkdir(parents=True)
     file.write_text('[servers.home]\nurl = "http://127.0.0.1:8080"\nkey_in_keyring = true\n')
     statements = (
-        "from tui_llama.cli import main\nfrom tui_llama.cli.command_settings import settings_from\n"
-        "settings = settings_from({})\nassert settings.servers\nmain.make_engine(settings.servers)\n"
-        "main._make_local_engine()\n"
+        "from tui_llama.cli import screen\nfrom tui_llama.cli.command_settings import settings_from\n"
+        "settings = settings_from({})\nassert settings.servers\nscreen.make_engine(settings.servers)\n"
+        "screen._make_local_engine()\n"
     )
 
     assert not packages_after(statements) & (SERVER_PACKAGES | ENGINE_PACKAGES)
+
+
+def test_the_screen_opens_without_the_command_line() -> None:
+    assert not packages_after("import tui_llama.cli.bare_start") & {"click", *SCREEN_PACKAGES}

@@ -13,6 +13,10 @@ def main() -> None:
     from tui_llama.system import standard_streams
 
     standard_streams.prepare()
+    from tui_llama.cli import bare_start
+
+    if bare_start.is_bare():
+        sys.exit(bare_start.run())
     from tui_llama.cli import main as cli
 
     sys.exit(cli.run())

@@ -28,7 +28,7 @@ SCREEN = """
 import os
 from pathlib import Path
 from tui_llama import start
-from tui_llama.cli import main as cli
+from tui_llama.cli import screen
 from tui_llama.engine.process.worker import EngineWorker
 
 class TellingWorker(EngineWorker):
@@ -37,7 +37,7 @@ class TellingWorker(EngineWorker):
         Path(os.environ["PID_FILE"]).write_text(str(child.process.pid))
         return child
 
-cli._make_local_engine = lambda: TellingWorker("tests.fakes.child_engines:ObedientEngine")
+screen._make_local_engine = lambda: TellingWorker("tests.fakes.child_engines:ObedientEngine")
 start.main()
 """
 

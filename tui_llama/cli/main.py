@@ -6,10 +6,8 @@ coloured only on a terminal and not where `NO_COLOR` is set. Exit status: 0 fine
 end by SIGHUP and SIGTERM. The streams themselves are the business of `standard_streams`, the messages that of `errors`.
 """
 
-import gc
 import os
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tui_llama import __version__, paths
-from tui_llama.cli.command_settings import settings_from, values_from
+from tui_llama.cli.command_settings import settings_from
 from tui_llama.cli.commands.answer import ask, complete
 from tui_llama.cli.commands.bench import bench
 from tui_llama.cli.commands.cache import cache
@@ -29,7 +27,8 @@ from tui_llama.cli.commands.servers import servers
 from tui_llama.cli.commands.settings import settings as settings_command
 from tui_llama.cli.commands.state import state
 from tui_llama.cli.commands.tokenize import tokenize
-from tui_llama.cli.errors import ShownError, TellingGroup
+from tui_llama.cli.ending import ended
+from tui_llama.cli.errors import TellingGroup
 from tui_llama.cli.model_choice import given_model
 from tui_llama.cli.options import (
     ENGINE,
@@ -42,15 +41,13 @@ from tui_llama.cli.options import (
     setting_options,
 )
 from tui_llama.cli.persona import chosen_persona, options_with, options_with_default
+from tui_llama.cli.screen import open_screen, why_no_screen
 from tui_llama.cli.servers.choice import refuse_options_of_our_engine, server_model
-from tui_llama.errors import ModelFileError, UserError
-from tui_llama.servers.address import Server, is_server_address
+from tui_llama.errors import ModelFileError
+from tui_llama.servers.address import is_server_address
 from tui_llama.system import standard_streams
-from tui_llama.system.endings import ENDING_STATUSES, endings_as_exits
-from tui_llama.system.terminals import is_plain
 
 if TYPE_CHECKING:
-    from tui_llama.engine.protocol import Engine
     from tui_llama.settings import Settings
 
 _WITHOUT_SCREEN = 'Without the screen, use: tui-llama ask "question"'
@@ -78,87 +75,25 @@ for _command in (
 
 def run() -> int:
     """Runs the command line; returns the exit status. `start.main` has prepared the standard streams."""
-    try:
-        with standard_streams.interruptible():
-            status = _status_of_command_line()
-    except KeyboardInterrupt:
-        status = standard_streams.INTERRUPTED
-    try:
-        status = standard_streams.finish(status)
-    except UserError as error:
-        ShownError(error).show()
-        status = ShownError.exit_code
-    silent = (standard_streams.INTERRUPTED, standard_streams.READER_GONE, *ENDING_STATUSES)
-    if status in silent or (status == 0 and "llvmlite" in sys.modules):
-        # After an answer there is nothing left to do, and to take the compiler and a model apart is a tenth of it all.
-        # A thread that is inside the compiler would disturb the interpreter's farewells, too.
-        os._exit(status)
-    return status
-
-
-def _status_of_command_line() -> int:
-    try:
-        with endings_as_exits():
-            command_line.main(prog_name="tui-llama")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
-    return 0
+    return ended(partial(command_line.main, prog_name="tui-llama"))
 
 
 # --- the screen ---------------------------------------------------------------------------------------------
 
 
 def _open_screen(options: Mapping[str, object]) -> None:
-    _require_terminal()
+    why_not = why_no_screen(os.environ)
+    if why_not:
+        raise click.UsageError(f"{why_not} {_WITHOUT_SCREEN}")
     standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
     persona = chosen_persona(settings)  # a name that is wrong is told before the screen is there
-    why_not = ""
+    notice = ""
     if persona is not None and "persona" in options:
         options = options_with(persona, options)
     elif persona is not None:
-        options, why_not = options_with_default(persona, options)
-    model = _model_to_begin_with(options, settings)
-    # Nothing of what is imported becomes garbage: looking for some would delay the first frame by a tenth, and
-    # every later search would go through it again.
-    gc.disable()
-    from tui_llama.app import ChatApp
-    from tui_llama.chats.place import open_chats
-    from tui_llama.models.source import ThisMachine
-    from tui_llama.settings_place import SettingsPlace
-    from tui_llama.system.garbage import search_seldom
-
-    gc.freeze()
-    search_seldom()
-    gc.enable()
-    store, notice = open_chats()
-    with store:
-        app = ChatApp(
-            engine_factory=partial(make_engine, settings.servers),
-            store=store,
-            settings=settings,
-            model_path=model,
-            models=ThisMachine(),
-            is_incognito=bool(options.get("incognito")),
-            notice=notice or why_not,
-            settings_place=SettingsPlace(paths.settings_file(), partial(values_from, options)),
-        )
-        app.run()
-    sys.exit(app.ending_status or app.return_code or 0)
-
-
-def _require_terminal() -> None:
-    """Refuses to open the screen where it cannot be drawn.
-
-    Raises:
-        click.UsageError: there is no terminal, or one that has no screen.
-    """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.UsageError(f"The screen needs a terminal. {_WITHOUT_SCREEN}")
-    if is_plain(os.environ):
-        name = os.environ.get("TERM")
-        plain = f'TERM is "{name}"' if name else "TERM is not set"
-        raise click.UsageError(f"The screen cannot be drawn on this terminal: {plain}. {_WITHOUT_SCREEN}")
+        options, notice = options_with_default(persona, options)
+    open_screen(options, settings, _model_to_begin_with(options, settings), notice)
 
 
 def _model_to_begin_with(options: Mapping[str, object], settings: "Settings") -> str | None:
@@ -169,26 +104,3 @@ def _model_to_begin_with(options: Mapping[str, object], settings: "Settings") ->
     elif model is not None and not paths.is_file(Path(model)):
         raise ModelFileError(f"{model}: no such file", "Check the name, or start without -m to pick a model.")
     return model
-
-
-def make_engine(servers: Iterable[Server]) -> "Engine":
-    """Imports the engine when it is first used, which is after the first frame."""
-    from tui_llama.engine.routed import RoutedEngine
-
-    return RoutedEngine(_make_local_engine, partial(_make_remote_engine, servers))
-
-
-def _make_local_engine() -> "Engine":
-    """Makes an engine that uses the model of a running `tui-llama serve`, or loads one in a process of its own."""
-    from tui_llama.engine.process.attached import AttachingEngine
-
-    return AttachingEngine()
-
-
-def _make_remote_engine(servers: Iterable[Server]) -> "Engine":
-    """Imports what speaks with servers when the first of their models is loaded."""
-    from tui_llama.engine.remote.engine import RemoteEngine
-    from tui_llama.servers.declared import find_server
-    from tui_llama.servers.keys import key_of
-
-    return RemoteEngine(partial(find_server, servers), key_of)

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from tui_llama import app, paths
 from tui_llama.chats.store import Store
-from tui_llama.cli import headless, main
+from tui_llama.cli import headless, main, screen
 from tui_llama.cli.main import command_line
 from tui_llama.cli.servers.choice import refuse_options_of_our_engine, server_model
 from tui_llama.engine.process.attached import AttachingEngine
@@ -180,7 +180,7 @@ openings: list[Opened] = []
 def open_screen(monkeypatch: pytest.MonkeyPatch, options: dict[str, object]) -> Opened:
     openings.clear()
     monkeypatch.setattr(app, "ChatApp", Opened)
-    monkeypatch.setattr(main, "is_plain", lambda _environment: False)
+    monkeypatch.setattr(screen, "is_plain", lambda _environment: False)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setattr(standard_streams, "give_screen_a_terminal", lambda: None)
@@ -209,8 +209,8 @@ def test_a_file_that_is_not_there_is_still_refused(monkeypatch: pytest.MonkeyPat
 
 
 async def test_the_engine_of_the_screen_is_one_of_files_and_one_of_servers() -> None:
-    engine = main.make_engine((HOME,))
+    engine = screen.make_engine((HOME,))
     assert isinstance(engine, RoutedEngine) and not engine.is_alive
-    assert isinstance(main._make_local_engine(), AttachingEngine)
-    assert isinstance(main._make_remote_engine((HOME,)), RemoteEngine)
+    assert isinstance(screen._make_local_engine(), AttachingEngine)
+    assert isinstance(screen._make_remote_engine((HOME,)), RemoteEngine)
     await engine.close()
