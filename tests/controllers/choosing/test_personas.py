@@ -1,6 +1,9 @@
 """Personas on the screen: taken by name or from the list, saved, deleted, and what a chat has of them."""
 
+import threading
 from pathlib import Path
+
+import pytest
 
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
 from tui_llama import paths
@@ -196,3 +199,24 @@ async def test_a_new_chat_says_how_to_get_the_model_of_its_persona() -> None:
         await driver.pilot.press("ctrl+n")
         await driver.at_rest()
         assert "wants the model" not in driver.status
+
+
+async def test_a_persona_does_not_go_to_a_chat_that_is_shown_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    save_persona(PIRATE)
+    is_shown_now = threading.Event()
+
+    def find_slowly(name: str) -> Persona:
+        is_shown_now.wait(30)
+        return find_persona(name)
+
+    monkeypatch.setattr("tui_llama.personas.folder.find_persona", find_slowly)
+    async with opened(replies=[spoken("hi")], size=(110, 24)) as driver:
+        await driver.ask("hello")
+        first = driver.app.turn_driver.chat
+        await driver.send("/persona Pirate")
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.app.turn_driver.chat is not first)
+        is_shown_now.set()
+        await driver.until(lambda: "Pirate was not taken" in driver.screen_text())
+        assert driver.app.turn_driver.chat.choices == ChatChoices()
+        assert first.choices == ChatChoices()

@@ -89,12 +89,15 @@ class PersonasController(OfShownChat):
         if name.casefold() == EXAMPLES and not has_persona(name):
             await self._add_examples()
             return
+        chat = self._turn_driver.chat
         try:
             persona = await asyncio.to_thread(find_persona, name)
         except SettingsError as error:
             self._view.show_hint(f"{error}. {error.hint}")
             return
-        chat = self._turn_driver.chat
+        if self._turn_driver.chat is not chat:
+            self._view.show_hint(f"{persona.name} was not taken: another chat is shown by now.")
+            return
         prompt = persona.system_prompt
         if prompt is None or chat.is_empty or prompt.strip() == chat.system_prompt.strip():
             await self._take(persona)
