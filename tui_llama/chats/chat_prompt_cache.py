@@ -4,8 +4,9 @@ Some belong to no chat: those of the programs that `tui-llama serve` answers. On
 """
 
 import subprocess
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -91,22 +92,8 @@ def stored_messages(
 
 
 def _stored_parts(request: StoredTreeRequest) -> Mapping[int, tuple[Stored, Stored]]:
-    with explained(_NOT_LOOKED_UP):
-        ended = subprocess.run(
-            child_command(_TREE_CHILD),
-            input=msgspec.msgpack.encode(request),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            check=False,
-        )
-    try:
-        answer = msgspec.msgpack.decode(ended.stdout, type=StoredTreeAnswer)
-    except msgspec.DecodeError as error:
-        raise StateFileError(f"{_NOT_LOOKED_UP} (its process ended with status {ended.returncode}).") from error
-    if answer.cause:
-        raise StateFileError(f"{_NOT_LOOKED_UP} ({answer.cause}).")
-    return answer.nodes
+    decode = msgspec.msgpack.Decoder(StoredTreeAnswer).decode
+    return _answer_of(child_command(_TREE_CHILD), _NOT_LOOKED_UP, decode, msgspec.msgpack.encode(request)).nodes
 
 
 _NOT_LOOKED_UP = "What is stored of this chat could not be found out"
@@ -131,21 +118,44 @@ def _ask(unwanted: Sequence[str] = ()) -> list[str]:
     with explained(_NOT_REMOVED):
         if not DiskStorage(folder).list_folder(""):  # nothing is stored, so no process is needed
             return []
+    decode = msgspec.json.Decoder(_Answer).decode
+    return _answer_of(child_command(_CHILD, str(folder), *unwanted), _NOT_REMOVED, decode).owners
+
+
+class _Told(Protocol):
+    """An answer that says what went wrong; empty: nothing."""
+
+    @property
+    def cause(self) -> str: ...
+
+
+_Answered = TypeVar("_Answered", bound=_Told)
+
+
+def _answer_of(
+    command: Sequence[str], failure: str, decode: Callable[[bytes], _Answered], question: bytes = b""
+) -> _Answered:
+    """Returns what a process answers.
+
+    Raises:
+        StateFileError: it has no answer, or one that says what went wrong; `failure` says what was not done.
+    """
+    with explained(failure):
         ended = subprocess.run(
-            child_command(_CHILD, str(folder), *unwanted),
-            stdin=subprocess.DEVNULL,
+            command,
+            input=question,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl+C is for the program; the process finishes what it removes
+            start_new_session=True,  # Ctrl+C is for the program; the process finishes what it does
             check=False,
         )
     try:
-        answer = msgspec.json.decode(ended.stdout, type=_Answer)
+        answer = decode(ended.stdout)
     except msgspec.DecodeError as error:
-        raise StateFileError(f"{_NOT_REMOVED} (its process ended with status {ended.returncode}).") from error
+        raise StateFileError(f"{failure} (its process ended with status {ended.returncode}).") from error
     if answer.cause:
-        raise StateFileError(f"{_NOT_REMOVED} ({answer.cause}).")
-    return answer.owners
+        raise StateFileError(f"{failure} ({answer.cause}).")
+    return answer
 
 
 @contextmanager

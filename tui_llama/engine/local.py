@@ -135,10 +135,8 @@ class LocalEngine:
             return Failed(None, str(error), error.hint)
         finally:
             gc.enable()
-        info, folder = self._model.info, ""
-        if self._prompt_cache is not None:
-            folder = str(Path(request.prompt_cache_folder) / self._prompt_cache.folder)
-        info = msgspec.structs.replace(info, prompt_cache_folder=folder)
+        folder = _folder_of(self._prompt_cache, request)
+        info = msgspec.structs.replace(self._model.info, prompt_cache_folder=folder)
         return ModelLoaded(info, (*self._model.notices, *cache_notices))
 
     def reply(
@@ -309,6 +307,11 @@ def _prompt_cache(request: LoadRequest, model: LanguageModel) -> tuple[PromptCac
         cause = error.strerror or type(error).__name__
         return None, (f"Prompts cannot be stored in {storage.root} ({cause}).",)
     return PromptCache(storage, model.fingerprint, model.state_shape, budget_bytes), ()
+
+
+def _folder_of(prompt_cache: PromptCache | None, request: LoadRequest) -> str:
+    """Returns the folder of what is stored for the loaded model; empty if nothing is."""
+    return "" if prompt_cache is None else str(Path(request.prompt_cache_folder) / prompt_cache.folder)
 
 
 def _open_our_model(request: LoadRequest, on_progress: ReportProgress) -> LanguageModel:
