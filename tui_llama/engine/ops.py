@@ -67,7 +67,7 @@ ATTENTION: Final = _planned("attention.kernel", "attention")
 
 _QUANTIZATIONS: Final = {columns: _planned("elementwise", f"quantize_{columns}") for columns in (32, 256)}
 _MATRIX_PRODUCTS: Final = {
-    layout: _planned("matrix.products", f"matrix_{layout.name.lower()}") for layout in FORMATS.values()
+    layout: _planned("matrix.product_kernels", f"matrix_{layout.name.lower()}") for layout in FORMATS.values()
 }
 
 
@@ -108,7 +108,7 @@ REPACK_UNITS: Final = Operation("matrix.repack", "repack_units", "iiii")
 """Fills tiles of matrices from rows as the file has them, unit after unit, together with other threads."""
 
 _PACKERS: Final = {
-    layout: Operation("matrix.repack", f"pack_{layout.name.lower()}", "iiii")
+    layout: Operation("matrix.packing_kernels", f"pack_{layout.name.lower()}", "iiii")
     for layout in FORMATS.values()
     if layout != BF16_FORMAT
 }

@@ -24,7 +24,7 @@ instruction_sets.INSTRUCTION_SET = "amx_int8"  # before the kernels are imported
 from tui_llama.engine.kernels import elementwise  # noqa: E402
 from tui_llama.engine.kernels.ir import simd  # noqa: E402
 from tui_llama.engine.kernels.ir.simd import I8, I32, Builder, Value, integer, vector  # noqa: E402
-from tui_llama.engine.kernels.matrix import amx, products  # noqa: E402
+from tui_llama.engine.kernels.matrix import amx, product_kernels  # noqa: E402
 
 _ROWS, _ROW_BYTES = 16, 64
 
@@ -94,7 +94,7 @@ def _run(layout: TileFormat) -> None:
         for tokens in tokens_of_cases:
             print(f"quantize_{layout.columns}, {tokens} tokens, guarded at the {side}", flush=True)
             quantize(GuardedMemory(side), layout.columns, 5, tokens, 0)
-    _use(getattr(products, f"matrix_{layout.name.lower()}"))
+    _use(getattr(product_kernels, f"matrix_{layout.name.lower()}"))
     for side in Side:
         for rows in (1, 33):
             for blocks in (1, 2, 4, 5, 33):

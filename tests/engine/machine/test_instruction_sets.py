@@ -134,7 +134,7 @@ def test_vector_code_compiles_for_every_rung_and_calls_nobody(rung: str) -> None
     kernels = ("_q4_k", "_q8_0")
     made: dict[str, str] = json.loads(run_python("-m", "tests.engine.toolchain.cross_compile", rung, *kernels))
     for kernel in kernels:
-        assert all(instruction in made[f"products.{kernel}"] for instruction in _HAS[rung])
+        assert all(instruction in made[f"product_kernels.{kernel}"] for instruction in _HAS[rung])
     for name, text in made.items():
         assert not any(instruction in text for instruction in _LACKS[rung]), name
         # A processor without an instruction would get a function for it, of half floats for one.

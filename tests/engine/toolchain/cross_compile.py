@@ -41,9 +41,10 @@ def main() -> None:
         place = ".".join(source.relative_to(ENGINE).with_suffix("").parts)
         module = import_module(f"tui_llama.engine.{place}")
         for name, value in vars(module).items():
-            is_its_own = isinstance(value, _Intrinsic) and value._defn.__module__ == module.__name__
+            is_made_here = name.startswith("_")  # maybe by a function of another module
+            is_its_own = isinstance(value, _Intrinsic) and (is_made_here or value._defn.__module__ == module.__name__)
             left_out = rung != "amx_int8" and place in _WITH_TILE_INSTRUCTIONS
-            left_out |= place == "kernels.matrix.products" and name not in matrix_kernels
+            left_out |= place == "kernels.matrix.product_kernels" and name not in matrix_kernels
             if is_its_own and not left_out:
                 made[f"{module.__name__.rpartition('.')[2]}.{name}"] = assembly(rung, value)
     print(json.dumps(made))

@@ -1,4 +1,4 @@
-"""Matrix kernels: tiles of 16 rows times the activations of some tokens, one kernel for each weight type.
+"""Matrix products: tiles of 16 rows times the activations of some tokens; product_kernels.py has the kernels.
 
 An output element is always summed in the same order: block by block along the reduction, and inside a block in
 integers. So the result does not depend on the number of tokens in a pass, nor on the thread that does a tile.
@@ -284,7 +284,7 @@ def _emit_group(
             done = b.select(b.icmp_signed("<", reached, count), reached, count)
 
 
-def _product(layout: TileFormat, name: str) -> Callable[..., None]:
+def product(layout: TileFormat, name: str) -> Callable[..., None]:
     """Makes the intrinsic that multiplies the tile rows first … last - 1 with all tokens of the batch."""
 
     def multiply(_: Any, row: Any, batch: Any, first: Any, last: Any, scratch: Any) -> Any:
@@ -329,72 +329,3 @@ def first_token(b: Builder, row: Value, batch: Value) -> Value:
     """Returns the first token of the batch that a plan row works on."""
     wanted = b.icmp_signed("!=", simd.field(b, row, "output_tokens_only"), simd.integer(0))
     return b.select(wanted, simd.field(b, batch, "first_output_token"), simd.integer(0))
-
-
-# Written out one by one, because the compiler finds a kernel by its name in the module.
-_f32 = _product(weight_tile.F32_FORMAT, "f32")
-_f16 = _product(weight_tile.F16_FORMAT, "f16")
-_bf16 = _product(weight_tile.BF16_FORMAT, "bf16")
-_q4_0 = _product(weight_tile.Q4_0_FORMAT, "q4_0")
-_q4_1 = _product(weight_tile.Q4_1_FORMAT, "q4_1")
-_q5_0 = _product(weight_tile.Q5_0_FORMAT, "q5_0")
-_q5_1 = _product(weight_tile.Q5_1_FORMAT, "q5_1")
-_q8_0 = _product(weight_tile.Q8_0_FORMAT, "q8_0")
-_q4_k = _product(weight_tile.Q4_K_FORMAT, "q4_k")
-_q5_k = _product(weight_tile.Q5_K_FORMAT, "q5_k")
-_q6_k = _product(weight_tile.Q6_K_FORMAT, "q6_k")
-
-
-def matrix_f32(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Multiplies F32 tiles with float32 activations."""
-    _f32(row, batch, first, last, scratch)
-
-
-def matrix_f16(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Multiplies F16 tiles with float32 activations."""
-    _f16(row, batch, first, last, scratch)
-
-
-def matrix_bf16(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Multiplies BF16 tiles with float32 activations."""
-    _bf16(row, batch, first, last, scratch)
-
-
-def matrix_q4_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Multiplies Q4_0 tiles with activations quantised in blocks of 32."""
-    _q4_0(row, batch, first, last, scratch)
-
-
-def matrix_q4_1(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Multiplies Q4_1 tiles with activations quantised in blocks of 32."""
-    _q4_1(row, batch, first, last, scratch)
-
-
-def matrix_q5_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Multiplies Q5_0 tiles with activations quantised in blocks of 32."""
-    _q5_0(row, batch, first, last, scratch)
-
-
-def matrix_q5_1(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Multiplies Q5_1 tiles with activations quantised in blocks of 32."""
-    _q5_1(row, batch, first, last, scratch)
-
-
-def matrix_q8_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Multiplies Q8_0 tiles with activations quantised in blocks of 32."""
-    _q8_0(row, batch, first, last, scratch)
-
-
-def matrix_q4_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Multiplies Q4_K tiles with activations quantised in blocks of 256."""
-    _q4_k(row, batch, first, last, scratch)
-
-
-def matrix_q5_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Multiplies Q5_K tiles with activations quantised in blocks of 256."""
-    _q5_k(row, batch, first, last, scratch)
-
-
-def matrix_q6_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Multiplies Q6_K tiles with activations quantised in blocks of 256."""
-    _q6_k(row, batch, first, last, scratch)

@@ -1,0 +1,75 @@
+"""The matrix kernels: one for each weight type, which multiplies its tiles with all tokens of a batch.
+
+products.py has their code.
+"""
+
+from tui_llama.engine.kernels.matrix.products import product
+from tui_llama.engine.layouts import weight_tile
+
+# Written out one by one, because the compiler finds a kernel by its name in the module.
+_f32 = product(weight_tile.F32_FORMAT, "f32")
+_f16 = product(weight_tile.F16_FORMAT, "f16")
+_bf16 = product(weight_tile.BF16_FORMAT, "bf16")
+_q4_0 = product(weight_tile.Q4_0_FORMAT, "q4_0")
+_q4_1 = product(weight_tile.Q4_1_FORMAT, "q4_1")
+_q5_0 = product(weight_tile.Q5_0_FORMAT, "q5_0")
+_q5_1 = product(weight_tile.Q5_1_FORMAT, "q5_1")
+_q8_0 = product(weight_tile.Q8_0_FORMAT, "q8_0")
+_q4_k = product(weight_tile.Q4_K_FORMAT, "q4_k")
+_q5_k = product(weight_tile.Q5_K_FORMAT, "q5_k")
+_q6_k = product(weight_tile.Q6_K_FORMAT, "q6_k")
+
+
+def matrix_f32(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies F32 tiles with float32 activations."""
+    _f32(row, batch, first, last, scratch)
+
+
+def matrix_f16(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies F16 tiles with float32 activations."""
+    _f16(row, batch, first, last, scratch)
+
+
+def matrix_bf16(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies BF16 tiles with float32 activations."""
+    _bf16(row, batch, first, last, scratch)
+
+
+def matrix_q4_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies Q4_0 tiles with activations quantised in blocks of 32."""
+    _q4_0(row, batch, first, last, scratch)
+
+
+def matrix_q4_1(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies Q4_1 tiles with activations quantised in blocks of 32."""
+    _q4_1(row, batch, first, last, scratch)
+
+
+def matrix_q5_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies Q5_0 tiles with activations quantised in blocks of 32."""
+    _q5_0(row, batch, first, last, scratch)
+
+
+def matrix_q5_1(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies Q5_1 tiles with activations quantised in blocks of 32."""
+    _q5_1(row, batch, first, last, scratch)
+
+
+def matrix_q8_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies Q8_0 tiles with activations quantised in blocks of 32."""
+    _q8_0(row, batch, first, last, scratch)
+
+
+def matrix_q4_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies Q4_K tiles with activations quantised in blocks of 256."""
+    _q4_k(row, batch, first, last, scratch)
+
+
+def matrix_q5_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies Q5_K tiles with activations quantised in blocks of 256."""
+    _q5_k(row, batch, first, last, scratch)
+
+
+def matrix_q6_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies Q6_K tiles with activations quantised in blocks of 256."""
+    _q6_k(row, batch, first, last, scratch)
