@@ -15,7 +15,7 @@ columns of each. After all quants follows a summary of every block for the group
     256 columns    f32 d [16] · i16 sums of 32 quants [16][8]                                                320 bytes
 
 A dot product with codes that have an offset starts from -offset × sum. The running sum between two scales then stays
-within 16 bits (see kernels/matrix/products.py).
+within 16 bits (see kernels/matrix/sums_256.py).
 """
 
 from tui_llama.engine.machine.memory import odd_lines

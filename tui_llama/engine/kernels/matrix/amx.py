@@ -10,7 +10,7 @@ a whole block:
     Q6_K          (code - 32) × scale has 13 bits: an unsigned byte, and a signed one that counts 256 times
     32 columns    codes without their offset are signed bytes; d is a float, so the sum is read out after each block
 
-All of this is exact. The floats that follow therefore see the same integers that products.py computes for fewer tokens.
+All of this is exact. The floats that follow therefore see the same integers that sums_256.py computes for few tokens.
 
 The input of 16 tokens is interleaved, so that a tile register is loaded from one place; see layouts/activations.py.
 

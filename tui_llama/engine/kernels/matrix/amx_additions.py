@@ -1,6 +1,6 @@
 """Adds the integers of AMX to a token's running sums: applies the scales of tile rows and of the token in float32.
 
-The operations and their order are those of products.py, so both give the same bits.
+The operations and their order are those of sums_32.py and sums_256.py, so both give the same bits.
 """
 
 from collections.abc import Callable
