@@ -11,7 +11,7 @@ from tests.engine.kernels.kernel_bench import address, run_kernel
 from tests.naive import ops as naive
 from tui_llama.engine.layouts import plan_row, weight_tile
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, SUMMARY_BYTES, activation_bytes
-from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
+from tui_llama.engine.layouts.weight_tile import FORMATS, ScaleType, TileFormat
 from tui_llama.engine.machine.memory import padded, zeroed_array
 from tui_llama.engine.tensors.repacking import repack_units, units_of
 
@@ -29,6 +29,9 @@ def random_matrix(layout: TileFormat, rows: int, columns: int) -> tuple[npt.NDAr
         raw = RNG.integers(0, 256, (rows, layout.row_bytes(columns)), np.uint8)
         blocks = raw.reshape(-1, layout.block_bytes)
         d_at = 208 if layout.name == "Q6_K" else 0
+        if layout.scale_type is ScaleType.EXPONENT:
+            blocks[:, 0] = RNG.integers(116, 124, len(blocks))  # from 2^-12 on
+            return raw, gguf.quants.dequantize(raw, kind)
         for at in (d_at, 2) if layout.has_minimum else (d_at,):
             scale = RNG.uniform(-0.01, 0.01, len(blocks)).astype(np.float16)
             blocks[:, at : at + 2] = scale[:, None].view(np.uint8)
@@ -162,6 +165,25 @@ def test_embedding_rows_decode_as_the_gguf_package_decodes_them(layout: TileForm
 def test_formats_have_the_sizes_of_the_gguf_package(layout: TileFormat) -> None:
     sizes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(layout.type_id)]
     assert (layout.columns, layout.block_bytes) == sizes
+
+
+def test_exponents_are_exact_where_float16_ends() -> None:
+    layout = weight_tile.MXFP4_FORMAT
+    exponents = np.array([0, 1, 2, 3, 100, 127, 128, 150, 200, 253, 254, 255, 64, 32, 16, 8], np.uint8)
+    raw = np.zeros((16, layout.block_bytes), np.uint8)
+    raw[:, 0], raw[:, 1:] = exponents, 0x11  # ones, so that each sum is as many times the scale as columns count
+    matrix = repacked(layout, raw, 16, 32)
+    x = np.zeros((1, 32), np.float32)
+    x[0, 0] = 127.0  # a quant of 127 with a scale of 1
+    source = activations(layout, x)
+    out = np.zeros((1, 16), np.float32)
+    run_kernel(
+        "matrix_mxfp4", {"token_count": 1}, input=address(source), input_stride=source.strides[0],
+        output=address(out), output_stride=out.strides[0], weight=address(matrix), weight_stride=layout.tile_bytes,
+        columns=1, units=1,
+    )  # fmt: skip
+    with np.errstate(over="ignore"):
+        assert out[0].tolist() == (127.0 * 2.0 ** (exponents.astype(float) - 128)).astype(np.float32).tolist()
 
 
 def test_quantised_zeros_give_zeros() -> None:

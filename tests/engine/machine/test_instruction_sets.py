@@ -131,7 +131,7 @@ _OF_THE_SYSTEM = re.compile("pthread_|sched_|clock_")
 
 @pytest.mark.parametrize("rung", _HAS)
 def test_vector_code_compiles_for_every_rung_and_calls_nobody(rung: str) -> None:
-    kernels = ("_q4_k", "_q8_0")
+    kernels = ("_q4_k", "_q8_0", "_iq4_nl")
     made: dict[str, str] = json.loads(run_python("-m", "tests.engine.toolchain.cross_compile", rung, *kernels))
     for kernel in kernels:
         assert all(instruction in made[f"product_kernels.{kernel}"] for instruction in _HAS[rung])

@@ -44,7 +44,7 @@ GOLDEN = [
     *(f"llama-tiny-F16+{name}" for name in ("factors", "linear", "yarn")),
     *("llama-tiny-Q4_K_M", "llama-tiny-mha-Q4_K_M", "qwen2-tiny-F16", "qwen2-tiny-F16+yarn", "qwen2-tiny-Q4_K_M"),
     *("qwen3-tiny-F16", "qwen3-tiny-Q4_K_M"),
-    *(f"llama-tiny-{name}" for name in ("IQ4_NL", "IQ4_XS", "MXFP4", "Q2_K", "Q3_K")),  # decoded to F16
+    *(f"llama-tiny-{name}" for name in ("IQ4_XS", "Q2_K", "Q3_K")),  # decoded to F16
 ]
 
 

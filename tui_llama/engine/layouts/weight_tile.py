@@ -5,7 +5,7 @@ holds four consecutive columns of all 16 rows: byte 4·r + i belongs to row r. A
 and no sum runs across lanes. In every 32 columns the eight groups of four are numbered q = 0 … 7. A tile holds, in this
 order:
 
-    d         f16[16]        scale of each row
+    d         f16[16]        scale of each row; u8[16] for MXFP4, an exponent: 2^(d - 128)
     m         f16[16]        minimum (Q4_1, Q5_1) or its scale (Q4_K, Q5_K)
     scales    u8[4][16][2]   sub-block scales of Q4_K and Q5_K, unpacked from 6 bits, in pairs of neighbours;
                              i8[8][16][2] for Q6_K
@@ -16,15 +16,26 @@ order:
               each as u8[2][64], group q in vector q // 4 at bits 2·(q % 4)
 
 Codes are unsigned; `code_offset` is subtracted when a value is made: d·(code - offset), or d·code + m, or
-d·scale·(code - offset) - m·minimum. Float matrices have tiles of 16 rows × one column.
+d·scale·(code - offset) - m·minimum. Where a type has a table, each code stands for the whole number `values[code]`.
+Kernels look up `values[code]` + offset, a byte without a sign, and go on with it as with a code. Float matrices have
+tiles of 16 rows × one column.
 
 Source of the block formats: ggml-quants, by way of the type's public descriptions.
 """
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 ROWS = 16
 GROUP_BYTES = 16  # of one row of floats: four words
+
+
+class ScaleType(Enum):
+    """How a tile holds the scales d."""
+
+    FLOAT16 = auto()
+    EXPONENT = auto()
+    """An unsigned byte e for 2^(e - 128). These may be smaller and larger than any float16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,8 @@ class TileFormat:
         code_offset: Number subtracted from a code.
         has_minimum: True if a minimum is added to each value.
         scale_count: Sub-block scales in a block.
+        values: The whole number that each code stands for; empty where that is the code minus the offset.
+        scale_type: How d is held.
     """
 
     name: str
@@ -50,6 +63,8 @@ class TileFormat:
     code_offset: int = 0
     has_minimum: bool = False
     scale_count: int = 0
+    values: tuple[int, ...] = ()
+    scale_type: ScaleType = ScaleType.FLOAT16
 
     @property
     def is_float(self) -> bool:
@@ -57,9 +72,24 @@ class TileFormat:
         return self.code_bits == 0
 
     @property
+    def table(self) -> tuple[int, ...]:
+        """What is looked up for each code: its value plus the offset, from 0 to 255; empty without a table."""
+        return tuple(value + self.code_offset for value in self.values)
+
+    @property
+    def value_bits(self) -> int:
+        """Bits of a code, or of what is looked up for it."""
+        return max(self.table).bit_length() if self.values else self.code_bits
+
+    @property
+    def minimum_at(self) -> int:
+        """Offset of m in a tile, bytes."""
+        return ROWS if self.scale_type is ScaleType.EXPONENT else 2 * ROWS
+
+    @property
     def scales_at(self) -> int:
         """Offset of the sub-block scales in a tile, bytes."""
-        return 2 * ROWS * (2 if self.has_minimum else 1)
+        return self.minimum_at + (2 * ROWS if self.has_minimum else 0)
 
     @property
     def minima_at(self) -> int:
@@ -109,6 +139,9 @@ class TileFormat:
         return -(-rows // ROWS) * (columns // self.columns) * self.tile_bytes
 
 
+_IQ4_VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
+_FP4_VALUES = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)  # twice those of E2M1
+
 F32_FORMAT = TileFormat("F32", 0, 1, 4)
 F16_FORMAT = TileFormat("F16", 1, 1, 2)
 BF16_FORMAT = TileFormat("BF16", 30, 1, 2)
@@ -117,6 +150,8 @@ Q4_1_FORMAT = TileFormat("Q4_1", 3, 32, 20, 4, has_minimum=True)
 Q5_0_FORMAT = TileFormat("Q5_0", 6, 32, 22, 5, code_offset=16)
 Q5_1_FORMAT = TileFormat("Q5_1", 7, 32, 24, 5, has_minimum=True)
 Q8_0_FORMAT = TileFormat("Q8_0", 8, 32, 34, 8, code_offset=128)
+IQ4_NL_FORMAT = TileFormat("IQ4_NL", 20, 32, 18, 4, code_offset=128, values=_IQ4_VALUES)
+MXFP4_FORMAT = TileFormat("MXFP4", 39, 32, 17, 4, code_offset=16, values=_FP4_VALUES, scale_type=ScaleType.EXPONENT)
 Q4_K_FORMAT = TileFormat("Q4_K", 12, 256, 144, 4, has_minimum=True, scale_count=8)
 Q5_K_FORMAT = TileFormat("Q5_K", 13, 256, 176, 5, has_minimum=True, scale_count=8)
 Q6_K_FORMAT = TileFormat("Q6_K", 14, 256, 210, 6, code_offset=32, scale_count=16)
@@ -125,6 +160,6 @@ FORMATS = {
     tile_format.type_id: tile_format
     for tile_format in (
         F32_FORMAT, F16_FORMAT, BF16_FORMAT, Q4_0_FORMAT, Q4_1_FORMAT, Q5_0_FORMAT, Q5_1_FORMAT, Q8_0_FORMAT,
-        Q4_K_FORMAT, Q5_K_FORMAT, Q6_K_FORMAT,
+        IQ4_NL_FORMAT, MXFP4_FORMAT, Q4_K_FORMAT, Q5_K_FORMAT, Q6_K_FORMAT,
     )
 }  # fmt: skip

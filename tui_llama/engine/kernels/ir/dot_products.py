@@ -25,7 +25,7 @@ def _constant(element: ir.Type, value: int, count: int) -> Value:
     return ir.Constant(ir.VectorType(element, count), [value] * count)
 
 
-def _pieces(b: Builder, value: Value, element: ir.Type, count: int) -> list[Value]:
+def pieces(b: Builder, value: Value, element: ir.Type, count: int) -> list[Value]:
     """Cuts a vector into vectors of `count` lanes of `element`, with all bits in order."""
     lanes = value.type.count * value.type.element.width // element.width
     whole = b.bitcast(value, ir.VectorType(element, lanes))
@@ -34,16 +34,17 @@ def _pieces(b: Builder, value: Value, element: ir.Type, count: int) -> list[Valu
     return [b.shuffle_vector(whole, undefined, ir.Constant(ir.VectorType(_I32, count), pick)) for pick in picks]
 
 
-def _joined(b: Builder, pieces: list[Value]) -> Value:
+def joined(b: Builder, parts: list[Value]) -> Value:
     """Concatenates vectors of equal length; their number must be a power of two."""
-    while len(pieces) > 1:
-        order = list(range(2 * pieces[0].type.count))
+    while len(parts) > 1:
+        order = list(range(2 * parts[0].type.count))
         mask = ir.Constant(ir.VectorType(_I32, len(order)), order)
-        pieces = [b.shuffle_vector(pieces[i], pieces[i + 1], mask) for i in range(0, len(pieces), 2)]
-    return pieces[0]
+        parts = [b.shuffle_vector(parts[i], parts[i + 1], mask) for i in range(0, len(parts), 2)]
+    return parts[0]
 
 
-def _intrinsic(b: Builder, name: str, result: ir.Type, *arguments: Value) -> Value:
+def emit_intrinsic(b: Builder, name: str, result: ir.Type, *arguments: Value) -> Value:
+    """Calls an intrinsic of LLVM by its name."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     return b.call(b.module.declare_intrinsic(name, fnty=kind), arguments)
 
@@ -58,21 +59,21 @@ def emit_dot4(
 ) -> Value:
     """Writes the code of `simd.dot4_sum` for the instruction set `name`."""
     lanes, emit = _DOT_PRODUCTS[name]
-    sums = _pieces(b, accumulator, _I32, lanes)
-    codes = [_pieces(b, value, _I8, 4 * lanes) for value in unsigned]
-    quants = [_pieces(b, value, _I8, 4 * lanes) for value in signed]
+    sums = pieces(b, accumulator, _I32, lanes)
+    codes = [pieces(b, value, _I8, 4 * lanes) for value in unsigned]
+    quants = [pieces(b, value, _I8, 4 * lanes) for value in signed]
     done = [
         emit(b, total, [code[i] for code in codes], [quant[i] for quant in quants], code_bits)
         for i, total in enumerate(sums)
     ]
-    return _joined(b, done)
+    return joined(b, done)
 
 
 def emit_dot2(b: Builder, name: str, accumulator: Value, first: Value, second: Value) -> Value:
     """Writes the code of `simd.dot2` for the instruction set `name`."""
     lanes, emit = _PAIR_PRODUCTS[name]
-    pieces = [_pieces(b, value, _I32, lanes) for value in (accumulator, first, second)]
-    return _joined(b, [emit(b, *together) for together in zip(*pieces, strict=True)])
+    cut = [pieces(b, value, _I32, lanes) for value in (accumulator, first, second)]
+    return joined(b, [emit(b, *together) for together in zip(*cut, strict=True)])
 
 
 def _dot_vnni(b: Builder, total: Value, codes: list[Value], quants: list[Value], code_bits: int) -> Value:
@@ -80,7 +81,7 @@ def _dot_vnni(b: Builder, total: Value, codes: list[Value], quants: list[Value],
     # Operands are 32-bit lanes: older LLVMs require it, and newer ones still accept it.
     name = f"llvm.x86.avx512.vpdpbusd.{32 * total.type.count}"
     for code, quant in zip(codes, quants, strict=True):
-        total = _intrinsic(b, name, total.type, total, b.bitcast(code, total.type), b.bitcast(quant, total.type))
+        total = emit_intrinsic(b, name, total.type, total, b.bitcast(code, total.type), b.bitcast(quant, total.type))
     return total
 
 
@@ -94,21 +95,21 @@ def _dot_neon(b: Builder, total: Value, codes: list[Value], quants: list[Value],
     name, missing = "llvm.aarch64.neon.sdot.v4i32.v16i8", _constant(_I32, 0, 4)
     for code, quant in zip(codes, quants, strict=True):
         as_signed = b.xor(code, _constant(_I8, 128, 16)) if code_bits == 8 else code
-        total = _intrinsic(b, name, total.type, total, as_signed, quant)
+        total = emit_intrinsic(b, name, total.type, total, as_signed, quant)
         if code_bits == 8:
-            missing = _intrinsic(b, name, total.type, missing, _constant(_I8, 1, 16), quant)
+            missing = emit_intrinsic(b, name, total.type, missing, _constant(_I8, 1, 16), quant)
     return b.add(total, b.shl(missing, _constant(_I32, 7, 4)))
 
 
 def _pair_sums_avx2(b: Builder, code: Value, quant: Value) -> Value:
     """Sums two products in 16 bits (VPMADDUBSW); the sum must fit."""
-    return _intrinsic(b, "llvm.x86.avx2.pmadd.ub.sw", ir.VectorType(_I16, code.type.count // 2), code, quant)
+    return emit_intrinsic(b, "llvm.x86.avx2.pmadd.ub.sw", ir.VectorType(_I16, code.type.count // 2), code, quant)
 
 
 def _widened_avx2(b: Builder, pairs: Value, factor: int) -> Value:
     """Sums two 16-bit lanes, times a factor, in 32 bits (VPMADDWD)."""
     count = pairs.type.count
-    return _intrinsic(
+    return emit_intrinsic(
         b, "llvm.x86.avx2.pmadd.wd", ir.VectorType(_I32, count // 2), pairs, _constant(_I16, factor, count)
     )
 
@@ -175,12 +176,14 @@ _DOT_PRODUCTS: dict[str, tuple[int, _Sum]] = {
 
 def _pairs_vnni(b: Builder, total: Value, first: Value, second: Value) -> Value:
     """Adds two products of 16-bit lanes to 32 bits (VPDPWSSD)."""
-    return _intrinsic(b, f"llvm.x86.avx512.vpdpwssd.{32 * total.type.count}", total.type, total, first, second)
+    return emit_intrinsic(b, f"llvm.x86.avx512.vpdpwssd.{32 * total.type.count}", total.type, total, first, second)
 
 
 def _pairs_avx2(b: Builder, total: Value, first: Value, second: Value) -> Value:
     pairs = ir.VectorType(_I16, 2 * total.type.count)
-    products = _intrinsic(b, "llvm.x86.avx2.pmadd.wd", total.type, b.bitcast(first, pairs), b.bitcast(second, pairs))
+    products = emit_intrinsic(
+        b, "llvm.x86.avx2.pmadd.wd", total.type, b.bitcast(first, pairs), b.bitcast(second, pairs)
+    )
     return b.add(total, products)
 
 

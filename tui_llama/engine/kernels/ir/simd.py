@@ -2,8 +2,8 @@
 
 A kernel is a Python function that calls these while Numba compiles. Vectors are SSA values; Python loops unroll. All
 float sums are written out in one order and use fused multiply-adds everywhere, so that a result does not depend on the
-number of tokens or threads. The same IR serves every processor; only the integer dot products differ between
-instruction sets (see dot_products.py).
+number of tokens or threads. The same IR serves every processor; only the integer dot products and look-ups
+differ between instruction sets (see dot_products.py and look_up.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ from numba import types
 from numba.core import cgutils
 
 from tui_llama.engine.kernels.ir import dot_products
+from tui_llama.engine.kernels.ir.look_up import emit_look_up
 from tui_llama.engine.layouts.plan_row import BATCH, ROW
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.toolchain.numba_codegen import helper, intrinsic
@@ -218,6 +219,17 @@ def dot2(b: Builder, accumulator: Value, first: Value, second: Value) -> Value:
         second: The same.
     """
     return dot_products.emit_dot2(b, INSTRUCTION_SET, accumulator, first, second)
+
+
+def look_up(b: Builder, table: Sequence[int], codes: Value) -> Value:
+    """Returns for each code its value in a table.
+
+    Args:
+        b: Builder that receives the code.
+        table: At most 16 numbers from 0 to 255.
+        codes: 64 × u8, each less than 16.
+    """
+    return emit_look_up(b, INSTRUCTION_SET, table, codes)
 
 
 # --- the plan's structures inside IR --------------------------------------------------------------------------------

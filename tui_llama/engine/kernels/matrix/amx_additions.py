@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.simd import F32, I32, Builder, Value, constant, vector
-from tui_llama.engine.kernels.matrix.tile_values import half_row, scale_pairs
+from tui_llama.engine.kernels.matrix.tile_values import half_row, scale_pairs, tile_scale
 from tui_llama.engine.layouts.activations import GROUP_SUMMARY_BYTES
 from tui_llama.engine.layouts.amx_panel import STEP_BYTES
 from tui_llama.engine.layouts.weight_tile import TileFormat
@@ -47,8 +47,9 @@ def addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[Tok
 
 def addition_32(b: Builder, layout: TileFormat, source: Value, blocks: int) -> Callable[[Token, Value], Value]:
     """Does the same as `addition_256`, for `blocks` blocks."""
-    scales = [half_row(b, source, layout.tile_bytes * block) for block in range(blocks)]
-    minima = [half_row(b, source, layout.tile_bytes * block + 32) for block in range(blocks) if layout.has_minimum]
+    starts = [layout.tile_bytes * block for block in range(blocks)]
+    scales = [tile_scale(b, source, layout, at) for at in starts]
+    minima = [half_row(b, source, at + layout.minimum_at) for at in starts if layout.has_minimum]
 
     def add(token: Token, total: Value) -> Value:
         for block, d in enumerate(scales):

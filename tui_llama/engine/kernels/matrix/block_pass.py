@@ -35,10 +35,10 @@ def dot_product(
     """Adds to `start` the products of code vectors and quants from byte `at` on, in `sum_count` running sums."""
     groups = [simd.load_splat(b, quants, at + 4 * group, I32) for group in range(len(codes))]
     step = -(-len(codes) // sum_count)
-    total = simd.dot4_sum(b, start, codes[:step], groups[:step], layout.code_bits)
+    total = simd.dot4_sum(b, start, codes[:step], groups[:step], layout.value_bits)
     for first in range(step, len(codes), step):
         mine = slice(first, first + step)
-        total = b.add(total, simd.dot4_sum(b, constant(I32, 0), codes[mine], groups[mine], layout.code_bits))
+        total = b.add(total, simd.dot4_sum(b, constant(I32, 0), codes[mine], groups[mine], layout.value_bits))
     return total
 
 

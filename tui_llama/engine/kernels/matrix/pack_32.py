@@ -3,20 +3,24 @@
 from collections.abc import Sequence
 
 from tui_llama.engine.kernels.ir import simd
-from tui_llama.engine.kernels.ir.simd import I32, Builder, Value, constant
+from tui_llama.engine.kernels.ir.simd import I8, I32, Builder, Value, constant, vector
 from tui_llama.engine.kernels.matrix.file_words import BITS, SIGNS, four_words, halves, left, many_words, masked, right
-from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
+from tui_llama.engine.layouts.weight_tile import ScaleType, TileFormat
 
 _NIBBLE_TO_BYTES = 0x00204081  # a product with it has bit i of a nibble at bit 8·i; its other bits are masked away
 
 
 def pack_32(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
     """Packs a block of 32 columns: 4-bit codes are stored as in the file, 8-bit codes with their sign bit flipped."""
-    quants_at = 4 if layout.has_minimum else 2
     first = four_words(b, rows, 0)
-    simd.store(b, halves(b, first[0], 0), tile)
+    if layout.scale_type is ScaleType.EXPONENT:
+        quants_at = 1
+        simd.store(b, b.trunc(first[0], vector(I8)), tile)
+    else:
+        quants_at = 4 if layout.has_minimum else 2
+        simd.store(b, halves(b, first[0], 0), tile)
     if layout.has_minimum:
-        simd.store(b, halves(b, first[0], 16), tile, 2 * ROWS)
+        simd.store(b, halves(b, first[0], 16), tile, layout.minimum_at)
     if layout.code_bits == 5:
         bits = four_words(b, rows, quants_at)[0]
         simd.store(b, _spread_bits(b, bits), tile, layout.high_at)

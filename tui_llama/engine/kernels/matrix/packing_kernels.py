@@ -14,6 +14,8 @@ _q4_1 = packer(weight_tile.Q4_1_FORMAT, "q4_1")
 _q5_0 = packer(weight_tile.Q5_0_FORMAT, "q5_0")
 _q5_1 = packer(weight_tile.Q5_1_FORMAT, "q5_1")
 _q8_0 = packer(weight_tile.Q8_0_FORMAT, "q8_0")
+_iq4_nl = packer(weight_tile.IQ4_NL_FORMAT, "iq4_nl")
+_mxfp4 = packer(weight_tile.MXFP4_FORMAT, "mxfp4")
 _q4_k = packer(weight_tile.Q4_K_FORMAT, "q4_k")
 _q5_k = packer(weight_tile.Q5_K_FORMAT, "q5_k")
 _q6_k = packer(weight_tile.Q6_K_FORMAT, "q6_k")
@@ -52,6 +54,16 @@ def pack_q5_1(source: int, row_bytes: int, target: int, blocks: int) -> None:
 def pack_q8_0(source: int, row_bytes: int, target: int, blocks: int) -> None:
     """Packs blocks of Q8_0."""
     _q8_0(source, row_bytes, target, blocks)
+
+
+def pack_iq4_nl(source: int, row_bytes: int, target: int, blocks: int) -> None:
+    """Packs blocks of IQ4_NL."""
+    _iq4_nl(source, row_bytes, target, blocks)
+
+
+def pack_mxfp4(source: int, row_bytes: int, target: int, blocks: int) -> None:
+    """Packs blocks of MXFP4."""
+    _mxfp4(source, row_bytes, target, blocks)
 
 
 def pack_q4_k(source: int, row_bytes: int, target: int, blocks: int) -> None:

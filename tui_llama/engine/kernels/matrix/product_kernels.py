@@ -15,6 +15,8 @@ _q4_1 = product(weight_tile.Q4_1_FORMAT, "q4_1")
 _q5_0 = product(weight_tile.Q5_0_FORMAT, "q5_0")
 _q5_1 = product(weight_tile.Q5_1_FORMAT, "q5_1")
 _q8_0 = product(weight_tile.Q8_0_FORMAT, "q8_0")
+_iq4_nl = product(weight_tile.IQ4_NL_FORMAT, "iq4_nl")
+_mxfp4 = product(weight_tile.MXFP4_FORMAT, "mxfp4")
 _q4_k = product(weight_tile.Q4_K_FORMAT, "q4_k")
 _q5_k = product(weight_tile.Q5_K_FORMAT, "q5_k")
 _q6_k = product(weight_tile.Q6_K_FORMAT, "q6_k")
@@ -58,6 +60,16 @@ def matrix_q5_1(row: int, batch: int, first: int, last: int, scratch: int) -> No
 def matrix_q8_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
     """Multiplies Q8_0 tiles with activations quantised in blocks of 32."""
     _q8_0(row, batch, first, last, scratch)
+
+
+def matrix_iq4_nl(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies IQ4_NL tiles with activations quantised in blocks of 32."""
+    _iq4_nl(row, batch, first, last, scratch)
+
+
+def matrix_mxfp4(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies MXFP4 tiles with activations quantised in blocks of 32."""
+    _mxfp4(row, batch, first, last, scratch)
 
 
 def matrix_q4_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:

@@ -1,8 +1,8 @@
 """Codes, scales and minima of a tile as vectors, from which every way of multiplying starts."""
 
 from tui_llama.engine.kernels.ir import simd
-from tui_llama.engine.kernels.ir.simd import F16, I8, I16, I32, Builder, Value, constant, vector
-from tui_llama.engine.layouts.weight_tile import TileFormat
+from tui_llama.engine.kernels.ir.simd import F16, F32, I8, I16, I32, Builder, Value, constant, vector
+from tui_llama.engine.layouts.weight_tile import ScaleType, TileFormat
 
 
 def _shift_left(b: Builder, value: Value, bits: int) -> Value:
@@ -13,7 +13,15 @@ def _shift_left(b: Builder, value: Value, bits: int) -> Value:
 
 
 def tile_codes(b: Builder, tile: Value, layout: TileFormat, part: Value) -> list[Value]:
-    """Returns the codes of 32 columns as eight vectors of 64 unsigned bytes, four columns of 16 rows each."""
+    """Returns the codes of 32 columns as eight vectors of 64 unsigned bytes, four columns of 16 rows each.
+
+    Where the format has a table, returns what stands in it for the codes.
+    """
+    codes = _stored_codes(b, tile, layout, part)
+    return [simd.look_up(b, layout.table, code) for code in codes] if layout.values else codes
+
+
+def _stored_codes(b: Builder, tile: Value, layout: TileFormat, part: Value) -> list[Value]:
     low = b.gep(tile, [b.mul(part, simd.integer(layout.code_stride))])
     upper = b.gep(tile, [b.mul(part, simd.integer(layout.high_stride))])
     if layout.code_bits == 8:
@@ -33,6 +41,18 @@ def tile_codes(b: Builder, tile: Value, layout: TileFormat, part: Value) -> list
             b.or_(code, b.and_(_shift_left(b, highs[q // 4], 4 - 2 * (q % 4)), bits)) for q, code in enumerate(codes)
         ]
     return codes
+
+
+def tile_scale(b: Builder, tile: Value, layout: TileFormat, at: int = 0) -> Value:
+    """Loads d of the tile that begins `at` bytes after an address, as 16 float32."""
+    if layout.scale_type is ScaleType.FLOAT16:
+        return half_row(b, tile, at)
+    exponent = b.zext(simd.load(b, tile, at, I8), vector(I32))
+    # A float32 with exponent bits E is 2^(E - 127); 2^-127 and 2^-128 have none, but a bit of the fraction.
+    usual = b.shl(b.sub(exponent, constant(I32, 1)), constant(I32, 23))
+    small = b.shl(constant(I32, 1 << 21), b.and_(exponent, constant(I32, 1)))
+    is_small = b.icmp_unsigned("<", exponent, constant(I32, 2))
+    return b.bitcast(b.select(is_small, small, usual), vector(F32))
 
 
 def half_row(b: Builder, tile: Value, at: int) -> Value:
