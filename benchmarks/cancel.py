@@ -12,11 +12,11 @@ import statistics
 import time
 from pathlib import Path
 
-from tui_llama.chat import SamplingSettings
 from tui_llama.engine.events import Failed, Finished, PromptProgress, TextPiece
 from tui_llama.engine.process.worker import EngineWorker
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, LoadRequest
+from tui_llama.sampling.settings import SamplingSettings
 
 _TARGET_SECONDS = 0.5
 _WORDS = 1500

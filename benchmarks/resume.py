@@ -17,10 +17,11 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
-from tui_llama.chat import SamplingSettings, Usage
+from tui_llama.chat import Usage
 from tui_llama.engine.events import Failed, Finished, TextPiece
 from tui_llama.engine.process.worker import EngineWorker
 from tui_llama.engine.requests import CompleteRequest, LoadRequest
+from tui_llama.sampling.settings import SamplingSettings
 
 _CHAT = "ab" * 16
 _SPARE_TOKENS = 16

@@ -13,10 +13,10 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.chat import SamplingSettings
 from tui_llama.engine import ops
 from tui_llama.engine.generation.sampling import SamplerChain
 from tui_llama.engine.toolchain.loader import load_kernels
+from tui_llama.sampling.settings import SamplingSettings
 
 _CHAINS = {
     "default": (SamplingSettings(seed=1), 0.3e-3),

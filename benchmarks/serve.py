@@ -30,10 +30,11 @@ import httpx2
 import msgspec
 
 from tui_llama import paths
-from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.events import Failed, TextPiece
 from tui_llama.engine.process.worker import EngineWorker
 from tui_llama.engine.requests import LoadRequest, ReplyRequest
+from tui_llama.sampling.settings import SamplingSettings
 
 _SENTENCE = "the quick brown fox jumps over a lazy dog while seven grey llamas carry wool down from cold high hills"
 _CHAT = "ab" * 16

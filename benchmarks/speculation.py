@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from tui_llama.chat import SamplingSettings
 from tui_llama.engine import open_model, ops
 from tui_llama.engine.generation.sampling import SamplerChain
 from tui_llama.engine.generation.speculation import BatchCosts, Speculation
@@ -27,6 +26,7 @@ from tui_llama.engine.model.model import Model
 from tui_llama.engine.requests import DEFAULT_DRAFT_MAX
 from tui_llama.engine.token_sequence import Logits
 from tui_llama.engine.toolchain.loader import load_kernels
+from tui_llama.sampling.settings import SamplingSettings
 
 _TEXTS = Path(__file__).parent / "texts"
 _TARGETS = {"edit": 1.8, "quotes": 1.8, "prose": 0.97}

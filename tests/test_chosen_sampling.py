@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from tui_llama.chat import SamplingSettings
 from tui_llama.chosen_sampling import ChosenSampling, SamplingSource, choose_sampling
 from tui_llama.engine.descriptions import ModelFacts, ModelInfo
 from tui_llama.models.catalogue import CatalogueEntry, load_catalogue
 from tui_llama.models.starter.file import STARTER_FILE
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.settings import Settings
 
 STARTER = f"/models/{STARTER_FILE}"

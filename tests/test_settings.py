@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.refused_settings import refused
-from tui_llama.chat import SamplingSettings
 from tui_llama.engine.requests import Overflow, OverflowMode
 from tui_llama.errors import SettingsError
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.settings import SETTINGS, Settings
 from tui_llama.settings_sources import (
     SettingValue,

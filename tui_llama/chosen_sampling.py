@@ -12,14 +12,15 @@ from typing import Final
 
 import msgspec
 
-from tui_llama.chat import SamplingSettings
+from tui_llama.declarations import Value
 from tui_llama.engine.descriptions import ModelFacts, ModelInfo
 from tui_llama.errors import SettingsError
 from tui_llama.models.catalogue import CatalogueEntry, entry_for_file
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.servers.address import is_server_address
 from tui_llama.settings import SETTINGS, Settings
 
-NOTHING: Final[Mapping[str, float | None]] = {}
+NOTHING: Final[Mapping[str, Value]] = {}
 
 
 class SamplingSource(StrEnum):
@@ -40,7 +41,7 @@ class ChosenSampling(msgspec.Struct, frozen=True):
 
 
 def choose_sampling(
-    settings: Settings, model: ModelInfo | ModelFacts | None, of_chat: Mapping[str, float | None] = NOTHING
+    settings: Settings, model: ModelInfo | ModelFacts | None, of_chat: Mapping[str, Value] = NOTHING
 ) -> ChosenSampling:
     """Chooses the sampling settings for one model, or for none.
 
@@ -57,7 +58,7 @@ def choose_sampling(
         (SamplingSource.FILE, file.sampling if file is not None else {}),
         (SamplingSource.CATALOGUE, entry.sampling.given() if entry is not None else {}),
     )
-    values: dict[str, float | None] = {}
+    values: dict[str, Value] = {}
     sources: dict[str, SamplingSource] = {}
     for name in SamplingSettings.__struct_fields__:
         sources[name] = SamplingSource.PROGRAM
@@ -80,15 +81,14 @@ def entry_of(model: ModelInfo | ModelFacts) -> CatalogueEntry | None:
     return entry_for_file(PurePath(model.path).name, model.name)
 
 
-def _sensible(name: str, value: float | None) -> float | None:
+def _sensible(name: str, value: Value) -> Value:
     """Returns the value with the type of the field, or None if there is none or it is out of range."""
     if value is None:
         return None
     setting = SETTINGS[f"sampling.{name}"]
-    if setting.kind is int and float(value).is_integer():
+    if setting.kind is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     try:
-        checked = setting.check(value, name)
+        return setting.check(value, name)
     except SettingsError:
         return None
-    return checked if isinstance(checked, int | float) else None

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from tui_llama.chat import SamplingSettings, Thinking
+from tui_llama.chat import Thinking
 from tui_llama.declarations import MOST, Applies, Group, Setting, Switch, Value, declared_in, option
 from tui_llama.engine.requests import (
     CACHE_TYPES,
@@ -21,6 +21,7 @@ from tui_llama.engine.requests import (
     OverflowMode,
     ReplyRequest,
 )
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.servers.address import Server, is_server_address
 
 SAMPLING: Final = "sampling"

@@ -11,9 +11,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-from tui_llama.chat import SamplingSettings
 from tui_llama.declarations import Setting, Value, as_toml
 from tui_llama.errors import SettingsError
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.servers.address import Server
 from tui_llama.servers.declared import SERVERS, check_servers, section_text
 from tui_llama.settings import SAMPLING, SETTINGS, ModelSettings, Settings

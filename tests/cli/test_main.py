@@ -18,7 +18,7 @@ from tests.fakes.headless_program import ROOT, start
 from tests.fakes.text_terminal import FakeTerminal
 from tests.fakes.tiny_model import make_tiny_model
 from tui_llama import __version__, paths
-from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.chat import ChatMessage, Role
 from tui_llama.chats.store import Store
 from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.cli import headless, main
@@ -36,6 +36,7 @@ from tui_llama.engine.requests import (
 from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.errors import UserError
 from tui_llama.output import Output
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.settings import Settings
 from tui_llama.system.terminals import is_plain
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tui_llama.chat import SamplingSettings, Thinking
+from tui_llama.chat import Thinking
 from tui_llama.cli import headless
 from tui_llama.cli.main import command_line
 from tui_llama.cli.persona import options_with, options_with_default, settings_with
@@ -15,6 +15,7 @@ from tui_llama.engine.events import Notice, TextPiece
 from tui_llama.engine.requests import ReplyRequest
 from tui_llama.personas.folder import save_persona
 from tui_llama.personas.persona import Persona
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.settings import Settings
 
 PIRATE = Persona(

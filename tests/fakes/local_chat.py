@@ -12,7 +12,6 @@ from tests.fakes.models import FakeModels
 from tests.fakes.served_models import server_engine
 from tui_llama import paths
 from tui_llama.app import ChatApp
-from tui_llama.chat import SamplingSettings
 from tui_llama.chats.store import Store
 from tui_llama.engine.events import Failed, Finished, PromptEncoded, PromptEstimate, Tokenized
 from tui_llama.engine.local import LocalEngine
@@ -28,6 +27,7 @@ from tui_llama.engine.requests import (
 from tui_llama.engine.routed import RoutedEngine
 from tui_llama.engine.scripted import ScriptedEngine
 from tui_llama.errors import EngineError
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.settings import Settings
 
 QUIET = replace(

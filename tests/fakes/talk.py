@@ -5,11 +5,12 @@ from pathlib import Path
 
 from tests.fakes.engine_events import text_of
 from tests.fakes.fake_model import FakeModel, FakeOpener, Rule, any_letter
-from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.events import Finished, PromptEncoded, TextPiece
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import LoadEvent, ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest
+from tui_llama.sampling.settings import SamplingSettings
 
 GREEDY = SamplingSettings(temperature=0.0)
 CHAT, OTHER_CHAT = "c" * 32, "d" * 32

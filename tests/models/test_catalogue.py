@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_llama.chat import SamplingSettings
 from tui_llama.engine.plan.architectures import ARCHITECTURES
 from tui_llama.models.catalogue import (
     CatalogueEntry,
@@ -21,6 +20,7 @@ from tui_llama.models.catalogue import (
     read_catalogue,
     suggest_names,
 )
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.settings import SETTINGS
 
 ENTRIES: Final = load_catalogue()

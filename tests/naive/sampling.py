@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import TypeAlias
 
-from tui_llama.chat import SamplingSettings
+from tui_llama.sampling.settings import SamplingSettings
 
 Probabilities: TypeAlias = list[tuple[int, float]]
 

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_llama.chat import SamplingSettings, Thinking
+from tui_llama.chat import Thinking
 from tui_llama.declarations import Range
 from tui_llama.errors import SettingsError
 from tui_llama.personas.persona import Persona, persona_toml, read_persona
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.settings import SETTINGS
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

@@ -11,12 +11,13 @@ from tests.fakes.chat_app import ScreenDriver, unhurried
 from tests.fakes.models import FakeModels
 from tui_llama import paths
 from tui_llama.app import ChatApp
-from tui_llama.chat import SamplingSettings, Usage
+from tui_llama.chat import Usage
 from tui_llama.chats.store import Store, StoredMessage
 from tui_llama.engine.events import Finished, IdlePrefillFinished, PromptEstimate, TextPiece
 from tui_llama.engine.process.worker import EngineWorker
 from tui_llama.engine.protocol import IdlePrefillEvent, ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, EstimateRequest, IdlePrefillRequest, ReplyRequest
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.settings import Settings
 
 QUIET = msgspec.structs.replace(Settings(), read_ahead="off")

@@ -11,12 +11,13 @@ import pytest
 from tests.fakes.engine_events import tokens_of, usage_of
 from tests.fakes.talk import never
 from tests.starter.real_chat import LOOPING
-from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine import open_model
 from tui_llama.engine.events import ModelLoaded
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.requests import LoadRequest, ReplyRequest
+from tui_llama.sampling.settings import SamplingSettings
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
 

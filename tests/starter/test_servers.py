@@ -19,9 +19,9 @@ from tests.fakes.models import FakeModels
 from tests.starter.real_chat import QUIET
 from tui_llama import paths
 from tui_llama.app import ChatApp
-from tui_llama.chat import SamplingSettings
 from tui_llama.chats.store import Store
 from tui_llama.cli.screen import make_engine
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.servers.address import RemoteModel
 from tui_llama.settings import Settings
 

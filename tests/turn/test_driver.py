@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.chat_app import MODEL, USAGE, spoken
 from tui_llama import conversation
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
+from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import Entry, OpenChat
@@ -28,6 +28,7 @@ from tui_llama.engine.events import (
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.engine.scripted import AfterCancel, Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.errors import IllegalTransitionError
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.settings import Settings
 from tui_llama.turn.driver import TurnDriver
 from tui_llama.turn.engine_host import EngineHost

@@ -8,11 +8,11 @@ from msgspec.structs import replace
 from tests.fakes.chat_app import MODEL, Driver, opened
 from tests.fakes.fake_model import FakeModel, answering, byte_tokenizer
 from tests.fakes.talk import engine_with, never
-from tui_llama.chat import SamplingSettings
 from tui_llama.engine.events import Failed, ModelLoaded, PromptEncoded, PromptEstimate
 from tui_llama.engine.requests import CompleteRequest, EstimateRequest, ReplyRequest
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.engine.templates.chat_template import ChatTemplate
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.settings import Settings
 
 BY_TURNS = """\

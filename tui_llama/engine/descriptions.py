@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from tui_llama.chat import Count, Thinking
+from tui_llama.declarations import Value
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     trained_context_size: Count
     key_value_bytes_per_token: Count
     template_source: str
-    sampling: Mapping[str, float] = {}
+    sampling: Mapping[str, Value] = {}
     vocabulary: str = ""
     server: str = ""
     template_marks: tuple[str, ...] = ()
@@ -107,7 +108,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
     key_value_bytes_per_token: int = 0
     licence: str = ""
     template_source: str = ""
-    sampling: Mapping[str, float] = {}
+    sampling: Mapping[str, Value] = {}
 
 
 class ReadSpeed(msgspec.Struct, frozen=True):

@@ -4,7 +4,8 @@ from enum import StrEnum
 
 import msgspec
 
-from tui_llama.chat import ChatMessage, SamplingSettings, Thinking
+from tui_llama.chat import ChatMessage, Thinking
+from tui_llama.sampling.settings import SamplingSettings
 
 DEFAULT_CONTEXT_SIZE = 8192
 

@@ -39,7 +39,7 @@ class Persona(msgspec.Struct, frozen=True):
     name: str
     description: str = ""
     system_prompt: str | None = None
-    sampling: Mapping[str, float | int | None] = {}
+    sampling: Mapping[str, Value] = {}
     model: str = ""
     thinking: Thinking | None = None
     thinking_tokens: int | None = None
@@ -117,14 +117,12 @@ def _text(content: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _sampling(section: Mapping[str, Any]) -> dict[str, float | int | None]:
+def _sampling(section: Mapping[str, Any]) -> dict[str, Value]:
     settings = {name.partition(".")[2]: each for name, each in SETTINGS.items() if name.startswith(f"{SAMPLING}.")}
     _check_names(section, tuple(settings), f"{SAMPLING}.")
-    chosen: dict[str, float | int | None] = {}
+    chosen: dict[str, Value] = {}
     for name, value in section.items():
-        checked = settings[name].check(value, f"{SAMPLING}.{name}")
-        assert not isinstance(checked, str)
-        chosen[name] = checked
+        chosen[name] = settings[name].check(value, f"{SAMPLING}.{name}")
     return chosen
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, Thinking
+from tui_llama.chat import ChatMessage, Role, Thinking
 from tui_llama.chats.chat_date import date_text
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
 from tui_llama.chats.open_chat import OpenChat
+from tui_llama.declarations import Value
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.events import TOKENISED_AGAIN
 from tui_llama.engine.requests import (
@@ -16,6 +17,7 @@ from tui_llama.engine.requests import (
     IdlePrefillRequest,
     ReplyRequest,
 )
+from tui_llama.sampling.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from tui_llama.chosen_sampling import ChosenSampling
@@ -43,7 +45,7 @@ class RequestMaker:
         self._settings = settings
         self._loaded_model = loaded_model
         self._tell = tell
-        self.once: Mapping[str, float | int | None] = {}
+        self.once: Mapping[str, Value] = {}
 
     @property
     def of_model(self) -> "Settings":
@@ -200,7 +202,7 @@ class RequestMaker:
 
         return choose_sampling(self.of_model, self._loaded_model(), self._chosen(chat))
 
-    def _chosen(self, chat: OpenChat) -> Mapping[str, float | int | None]:
+    def _chosen(self, chat: OpenChat) -> Mapping[str, Value]:
         """Returns what was chosen for the next answer of the chat, or for all of them."""
         names = SamplingSettings.__struct_fields__
         return {name: value for name, value in {**chat.choices.sampling, **self.once}.items() if name in names}

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from tests.fakes.tiny_model import make_tiny_model
 from tui_llama import paths
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
+from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.chats.chat_prompt_cache import with_prompt_cache
 from tui_llama.chats.find_chat import find_chat
 from tui_llama.chats.store import Store
@@ -18,6 +18,7 @@ from tui_llama.engine.events import Finished, ModelLoaded, PromptEncoded
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest
+from tui_llama.sampling.settings import SamplingSettings
 
 TEXT = "once upon a time there was a little girl who lived in a house near the forest"
 PROMPT = "Once upon a time, there was a little girl"

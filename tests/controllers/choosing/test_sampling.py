@@ -1,8 +1,8 @@
 """`/set` on the screen: what the engine is asked with, what the status line says, and what comes back."""
 
 from tests.fakes.chat_app import Driver, opened, spoken
-from tui_llama.chat import SamplingSettings
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.screens.dialogs.choosing.sampling_list import SamplingList
 from tui_llama.settings import Settings
 

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_llama.chat import SamplingSettings
 from tui_llama.controllers.choosing.set_argument import (
     DEFAULT,
     SAMPLING_SETTINGS,
@@ -14,6 +13,7 @@ from tui_llama.controllers.choosing.set_argument import (
     with_choice,
 )
 from tui_llama.errors import SettingsError
+from tui_llama.sampling.settings import SamplingSettings
 
 
 @pytest.mark.parametrize(

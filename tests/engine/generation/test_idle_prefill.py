@@ -14,7 +14,7 @@ from tests.fakes.engine_events import text_of, usage_of
 from tests.fakes.fake_model import CHUNK_TOKENS, FakeModel, FakeOpener, FakeTemplate, answering, any_letter
 from tests.fakes.known_templates import known_template
 from tests.fakes.tiny_model import Architecture, VocabularyKind, make_tiny_model
-from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.events import (
     Failed,
     Finished,
@@ -45,6 +45,7 @@ from tui_llama.engine.requests import (
 from tui_llama.engine.templates.dates import write_date
 from tui_llama.engine.tokenizer.tokenizer import open_tokenizer
 from tui_llama.errors import EngineError
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.turn.idle_prefill import finished_part
 
 GREEDY = SamplingSettings(temperature=0.0)

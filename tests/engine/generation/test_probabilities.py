@@ -17,12 +17,13 @@ from tests.fakes.fake_model import EOS, VOCAB_SIZE, FakeModel, answering
 from tests.fakes.talk import GREEDY, engine_with, never
 from tests.fakes.tiny_model import make_tiny_model
 from tests.naive import sampling as naive
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
+from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.events import Failed, Finished, ModelLoaded, TextPiece, TokenProbability
 from tui_llama.engine.generation.probabilities import token_probability
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest
+from tui_llama.sampling.settings import SamplingSettings
 
 QUESTION = ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), sampling=GREEDY)
 

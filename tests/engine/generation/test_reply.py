@@ -20,11 +20,12 @@ from tests.fakes.talk import (
     saved_talk,
     talk_with,
 )
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
+from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.events import Failed, Finished, Notice, PromptEncoded, PromptProgress, TextPiece
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.engine.templates.chat_template import ChatTemplate
+from tui_llama.sampling.settings import SamplingSettings
 
 
 def test_a_reply_is_encoded_read_said_and_finished_in_this_order() -> None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from tests.naive import sampling as naive
-from tui_llama.chat import SamplingSettings
 from tui_llama.engine.generation.sampling import (
     Candidates,
     FloatArray,
@@ -26,6 +25,7 @@ from tui_llama.engine.generation.sampling import (
     draw,
 )
 from tui_llama.errors import EngineError, SettingsError, ShapeMismatchError
+from tui_llama.sampling.settings import SamplingSettings
 
 FOUR = (0.1, 0.2, 0.3, 0.4)
 FIVE = (0.2,) * 5

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from tests.fakes.fake_model import EOS, FakeModel, FakeOpener, Rule, answering
 from tests.fakes.tiny_model import Architecture, make_tiny_model
 from tests.naive.speculation import agreeing_tokens, source_after
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
+from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.events import Finished, ModelLoaded, TextPiece
 from tui_llama.engine.generation.speculation import LONGEST_NGRAM, Acceptance, BatchCosts, NgramIndex, Speculation
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest
+from tui_llama.sampling.settings import SamplingSettings
 
 GREEDY = SamplingSettings(temperature=0.0)
 FREE = SamplingSettings(seed=7, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0)

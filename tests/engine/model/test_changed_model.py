@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.fakes.tiny_model import CHATML_TEMPLATE, make_tiny_model
-from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.events import Failed, Finished, LoadStage, ModelLoaded, Notice, TextPiece
 from tui_llama.engine.gguf.header import read_header
 from tui_llama.engine.gguf.model_bytes import WatchedFile, file_identity
@@ -18,6 +18,7 @@ from tui_llama.engine.model.facts import read_model_facts
 from tui_llama.engine.model.model import open_model
 from tui_llama.engine.requests import LoadRequest, ReplyRequest
 from tui_llama.errors import ModelFileError
+from tui_llama.sampling.settings import SamplingSettings
 
 Change = Callable[[Path], object]
 

@@ -8,11 +8,11 @@ import pytest
 
 from tests.fakes.gguf_bytes import gguf_bytes, scalar, tensor
 from tests.fakes.tiny_model import CHATML_TEMPLATE, Architecture, TinyShape, make_tiny_model
-from tui_llama.chat import SamplingSettings
 from tui_llama.engine import open_model
 from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.engine.gguf.file import ValueType, open_gguf
 from tui_llama.engine.model.facts import _SAMPLING_KEYS, common_type, read_model_facts
+from tui_llama.sampling.settings import SamplingSettings
 
 SAID_BY_BOTH = (
     *("name", "path", "architecture", "quantization", "parameter_count", "trained_context_size"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.engine.process.test_framing import EVENTS
 from tests.fakes.faulty_engine import FaultyEngine
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
+from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.engine.events import Failed, Finished, Notice, PromptEncoded, PromptEstimate, TextPiece
 from tui_llama.engine.process import worker as worker_module
 from tui_llama.engine.process.border import GuardedEngine, failure_words
@@ -29,6 +29,7 @@ from tui_llama.engine.requests import (
     ReplyRequest,
 )
 from tui_llama.errors import EngineError, EngineLostError, SettingsError
+from tui_llama.sampling.settings import SamplingSettings
 
 FUZZ = hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 

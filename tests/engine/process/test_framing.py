@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
+from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.engine.events import (
     Failed,
     Finished,
@@ -44,6 +44,7 @@ from tui_llama.engine.requests import (
     ShutdownRequest,
     StopIdlePrefill,
 )
+from tui_llama.sampling.settings import SamplingSettings
 
 REQUESTS: list[Request] = [
     LoadRequest("model.gguf", 4096, 2, 64),

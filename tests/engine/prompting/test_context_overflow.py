@@ -11,7 +11,7 @@ from tests.fakes.engine_events import finish_of, notices_of, tokens_of, usage_of
 from tests.fakes.fake_model import FakeModel, FakeOpener, Rule, answering, any_letter
 from tests.fakes.tiny_model import CHATML_TEMPLATE, make_tiny_model
 from tests.naive.context import GroupedPositions, ReversedGroupedPositions, shifted_answer
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
+from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine import open_model
 from tui_llama.engine.events import Failed, Finished, ModelLoaded, Notice, PromptEncoded, PromptEstimate, TextPiece
 from tui_llama.engine.local import LocalEngine
@@ -25,6 +25,7 @@ from tui_llama.engine.requests import (
     OverflowMode,
     ReplyRequest,
 )
+from tui_llama.sampling.settings import SamplingSettings
 
 GREEDY = SamplingSettings(temperature=0.0)
 STOP, SHIFT = Overflow(OverflowMode.STOP), Overflow(OverflowMode.SHIFT)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.fakes.engine_events import notices_of, text_of
 from tests.fakes.fake_model import FakeModel, FakeOpener, answering
-from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.events import (
     TOKENISED_AGAIN,
     Failed,
@@ -24,6 +24,7 @@ from tui_llama.engine.requests import (
     LoadRequest,
     ReplyRequest,
 )
+from tui_llama.sampling.settings import SamplingSettings
 
 GREEDY = SamplingSettings(temperature=0)
 SAID = (

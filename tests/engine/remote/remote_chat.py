@@ -13,7 +13,7 @@ from tests.fakes.engine_events import finish_of, text_of
 from tests.fakes.openai_dialects import MODEL, Kind
 from tests.fakes.openai_server import FakeServer, Script, stream
 from tests.patience import HANG_SECONDS
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
+from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.events import (
     Failed,
     FailureCause,
@@ -27,6 +27,7 @@ from tui_llama.engine.process.framing import decode_event, encode_frame
 from tui_llama.engine.protocol import Event, LoadEvent, ReplyEvent
 from tui_llama.engine.remote.engine import RemoteEngine
 from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.servers.address import RemoteModel, Server, base_url
 
 KEY = "sk-1234567890abcdef"

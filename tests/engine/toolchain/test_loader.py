@@ -57,7 +57,7 @@ def test_the_program_never_imports_the_compiler(tmp_path: Path) -> None:
 _ANSWER = """
 import sys
 from tests.fakes.tiny_model import make_tiny_model
-from tui_llama.chat import SamplingSettings
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.events import Finished
 from tui_llama.engine.requests import CompleteRequest, LoadRequest

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from tui_llama.chat import SamplingSettings
 from tui_llama.cli.reply_output import StartOfReply, show_reply_event
 from tui_llama.engine.events import Failed, LoadProgress, ModelLoaded, Notice
 from tui_llama.engine.protocol import LoadEvent, ReplyEvent
 from tui_llama.engine.requests import LoadRequest, ReplyRequest
 from tui_llama.errors import EngineError
 from tui_llama.output import Output
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.servers.declared import find_server
 from tui_llama.servers.keys import key_of
 from tui_llama.settings import SAMPLING

@@ -9,6 +9,7 @@ from tui_llama.declarations import Setting, Value
 from tui_llama.errors import SettingsError
 from tui_llama.screens.commands import Choice
 from tui_llama.settings import SAMPLING, SETTINGS
+from tui_llama.text_safety import sanitize_line
 
 DEFAULT: Final = "default"
 """The word that takes back what was chosen."""
@@ -48,13 +49,10 @@ def read_set_argument(argument: str) -> tuple[Setting, Value | str]:
     return setting, DEFAULT if text.lower() == DEFAULT else setting.parse(text, setting.key)
 
 
-def with_choice(
-    chosen: Mapping[str, float | int | None], setting: Setting, value: Value | str
-) -> dict[str, float | int | None]:
+def with_choice(chosen: Mapping[str, Value], setting: Setting, value: Value | str) -> dict[str, Value]:
     """Returns what is chosen with another value of a setting, without one for `DEFAULT`, in the order of settings."""
     others = {name: each for name, each in chosen.items() if name != setting.key}
     if value != DEFAULT:
-        assert not isinstance(value, str)
         others[setting.key] = value
     order = list(SAMPLING_SETTINGS)
     return dict(sorted(others.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
@@ -66,6 +64,8 @@ def sampling_choices(_typed: str) -> Sequence[Choice]:
     return [Choice(f"{name} ", SAMPLING_SETTINGS[name].explanation) for name in settings]
 
 
-def shown_value(value: float | int | None) -> str:
-    """Returns a value as people write it: no seed is "random"."""
+def shown_value(value: Value) -> str:
+    """Returns a value as people write it, safe to print: no seed is "random"."""
+    if isinstance(value, str):
+        return sanitize_line(value)
     return "random" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
+from tui_llama.controllers.choosing.set_argument import SAMPLING_SETTINGS
 from tui_llama.controllers.loading.models import ModelsController
 from tui_llama.controllers.turns.turn import TurnController
 from tui_llama.controllers.views import DialogView, HintView, ScreenView
+from tui_llama.declarations import Value
 from tui_llama.errors import SettingsError
-from tui_llama.settings import SETTINGS
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
 if TYPE_CHECKING:
@@ -114,25 +115,21 @@ class OtherAnswers(OfShownChat):
             self._turn.regenerate(position, sampling)
 
 
-def sampling_from(values: str) -> Mapping[str, float | int | None]:
+def sampling_from(values: str) -> Mapping[str, Value]:
     """Reads values such as "temp=1.2 top-p=0.9"; the names may be those of the command line.
 
     Raises:
         SettingsError: a name is unknown, or a value is out of its range.
     """
-    sampling: dict[str, float | int | None] = {}
+    sampling: dict[str, Value] = {}
     for word in values.replace(",", " ").split():
         name, sign, value = word.partition("=")
-        name = name.strip("-").replace("-", "_").lower()
-        name = {"temp": "temperature", "repeat_last_n": "penalty_last_n"}.get(name, name)
-        setting = SETTINGS.get(f"sampling.{name}")
+        setting = SAMPLING_SETTINGS.get(name.strip("-").replace("-", "_").lower())
         if setting is None or not sign:
             raise SettingsError("Write values such as temperature=1.2 top_p=0.9, or again, hotter, colder, model.")
         try:
             number = setting.kind(value)
         except ValueError:
             raise SettingsError(f"{name} must be a number, not {value[:20]!r}.") from None
-        checked = setting.check(number, name)
-        assert checked is None or isinstance(checked, int | float)
-        sampling[name] = checked
+        sampling[setting.key] = setting.check(number, name)
     return sampling

@@ -11,10 +11,11 @@ from tui_llama.controllers.loading.models import ModelsController
 from tui_llama.controllers.turns.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import HintView, ScreenView, WishView
 from tui_llama.conversation import State
+from tui_llama.declarations import Value
 from tui_llama.screens.presenting import no_model_hint, why_not_continued
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
-NOTHING: Final[Mapping[str, float | int | None]] = {}
+NOTHING: Final[Mapping[str, Value]] = {}
 
 
 class TurnControllerView(ScreenView, HintView, WishView, Protocol):
@@ -109,7 +110,7 @@ class TurnController(OfShownChat):
         if was_reading:  # nor is it to be read while nobody waits for it
             self._idle_prefill.hold()
 
-    def regenerate(self, position: int | None = None, sampling: Mapping[str, float | int | None] = NOTHING) -> None:
+    def regenerate(self, position: int | None = None, sampling: Mapping[str, Value] = NOTHING) -> None:
         """Asks for another answer; after a failure, for the answer or the model that failed.
 
         Args:

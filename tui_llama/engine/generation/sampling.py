@@ -18,8 +18,8 @@ from typing import Any, Protocol, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.chat import SamplingSettings
 from tui_llama.errors import EngineError, ShapeMismatchError
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.settings import SAMPLING, check_fields
 
 FloatArray: TypeAlias = NDArray[np.float32]

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from tui_llama.declarations import Value
 from tui_llama.engine.descriptions import Capabilities, ModelFacts, ModelInfo
 from tui_llama.engine.gguf.compiled_strings import compiled_find_strings
 from tui_llama.engine.gguf.file import GgufFile, TensorInfo, ValueType, open_gguf
@@ -100,9 +101,9 @@ def common_type(file: GgufFile) -> str:
     return max(sorted(set(types)), key=types.count, default="")
 
 
-def recommended_sampling(file: GgufFile) -> dict[str, float]:
+def recommended_sampling(file: GgufFile) -> dict[str, Value]:
     """Returns the sampling that a file recommends, by the names of `chat.SamplingSettings`; ignores other types."""
-    found = {}
+    found: dict[str, Value] = {}
     for name, key in _SAMPLING_KEYS.items():
         value = file.metadata.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):

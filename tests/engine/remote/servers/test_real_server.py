@@ -24,10 +24,11 @@ from tests.engine.remote.remote_chat import (
     reply_request,
 )
 from tests.fakes.engine_events import finish_of, notices_of, text_of, usage_of
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
+from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.events import Failed, FailureCause, ModelLoaded, PromptProgress, TextPiece
 from tui_llama.engine.remote.engine import RemoteEngine
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.servers.address import Server, base_url
 
 pytestmark = [

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from tests.serve.openai.asking import CHAT, MODEL, QUESTION, Asker
-from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.prompt_cache.owner import is_served_owner
 from tui_llama.engine.requests import CompleteRequest, OverflowMode, ReplyRequest
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.serve.openai.request.bodies import THOUGHT_LIMITS
 from tui_llama.settings import Settings
 

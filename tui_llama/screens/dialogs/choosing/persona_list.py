@@ -75,7 +75,10 @@ class PersonaList(PickDialog[Persona, str | None]):
 
     def details(self, item: Persona) -> str:
         """Returns all that the persona chooses."""
-        chosen = [f"{name} {'random' if value is None else value}" for name, value in item.sampling.items()]
+        chosen = [
+            f"{name} {'random' if value is None else sanitize_line(str(value))}"
+            for name, value in item.sampling.items()
+        ]
         if item.model:
             chosen.append(f"model {sanitize_line(item.model)}")
         if item.thinking is not None:

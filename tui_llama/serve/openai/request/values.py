@@ -4,11 +4,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tui_llama.chat import SamplingSettings
 from tui_llama.chosen_sampling import SamplingSource, choose_sampling
 from tui_llama.declarations import MOST
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.errors import SettingsError
+from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.serve.openai.request.bodies import THOUGHT_LIMITS, ChatBody, CommonBody
 from tui_llama.serve.openai.request.refusals import unsupported, wrong
 from tui_llama.settings import SETTINGS, Settings
