@@ -10,10 +10,12 @@ order:
     scales    u8[4][16][2]   sub-block scales of Q4_K and Q5_K, unpacked from 6 bits, in pairs of neighbours;
                              i8[8][16][2] for Q6_K
     minima    u8[4][16][2]   sub-block minima of Q4_K and Q5_K, in pairs too
-    codes     for each 32 columns: u8[8][64] where a code has 8 bits, else u8[4][64]: for q < 4, vector q holds
-              group q in its low nibbles and group q + 4 in its high nibbles
-    high      for each 32 columns the upper bits of the codes: one bit each as u8[64], group q at bit q; or two bits
-              each as u8[2][64], group q in vector q // 4 at bits 2·(q % 4)
+    codes     for each 32 columns a plane of the codes' lower bits: 8, 4, 2 bits or 1
+    high      for each 32 columns a plane of the other bits: 2 bits or 1, or none
+
+A plane holds some bits of every code: 8 bits as u8[8][64], group q in vector q; 4 bits as u8[4][64], groups q and
+q + 4 in the low and high nibbles of vector q; 2 bits as u8[2][64], group q in vector q // 4 at bits 2·(q % 4); 1 bit as
+u8[64], group q at bit q. Codes of 5 and 6 bits have their lower 4 in the first plane, codes of 3 bits their lower 2.
 
 Codes are unsigned; `code_offset` is subtracted when a value is made: d·(code - offset), or d·code + m, or
 d·scale·(code - offset) - m·minimum. Where a type has a table, each code stands for the whole number `values[code]`.
@@ -47,7 +49,7 @@ class TileFormat:
         type_id: The type's number in GGUF.
         columns: Columns of a block; 1 for floats.
         block_bytes: Bytes of one row's block in the file.
-        code_bits: 4, 5, 6 or 8; 0 for floats.
+        code_bits: 1, 2, 3, 4, 5, 6 or 8; 0 for floats.
         code_offset: Number subtracted from a code.
         has_minimum: True if a minimum is added to each value.
         scale_count: Sub-block scales in a block.
@@ -98,23 +100,33 @@ class TileFormat:
 
     @property
     def codes_at(self) -> int:
-        """Offset of the codes in a tile, bytes."""
+        """Offset of the first planes in a tile, bytes."""
         return self.minima_at + (ROWS * self.scale_count if self.has_minimum else 0)
 
     @property
+    def low_bits(self) -> int:
+        """Bits of a code in the first plane."""
+        return {3: 2, 5: 4, 6: 4}.get(self.code_bits, self.code_bits)
+
+    @property
+    def high_bits(self) -> int:
+        """Bits of a code in the second plane."""
+        return self.code_bits - self.low_bits
+
+    @property
     def code_stride(self) -> int:
-        """Bytes of the codes of 32 columns."""
-        return 512 if self.code_bits == 8 else 256
+        """Bytes of the first plane of 32 columns."""
+        return 64 * self.low_bits
 
     @property
     def high_at(self) -> int:
-        """Offset of the codes' upper bits in a tile, bytes."""
+        """Offset of the second planes in a tile, bytes."""
         return self.codes_at + self.code_stride * self.columns // 32
 
     @property
     def high_stride(self) -> int:
-        """Bytes of the upper bits of 32 columns."""
-        return {5: 64, 6: 128}.get(self.code_bits, 0)
+        """Bytes of the second plane of 32 columns."""
+        return 64 * self.high_bits
 
     @property
     def tile_bytes(self) -> int:

@@ -7,6 +7,8 @@ from tui_llama.engine.layouts.weight_tile import ScaleType, TileFormat
 
 def _shift_left(b: Builder, value: Value, bits: int) -> Value:
     """Shifts every byte pair of a 64-byte vector; the caller masks bits that cross a byte."""
+    if bits == 0:
+        return value
     pairs = b.bitcast(value, vector(I16, 32))
     shifted = b.shl(pairs, constant(I16, bits, 32)) if bits >= 0 else b.lshr(pairs, constant(I16, -bits, 32))
     return b.bitcast(shifted, vector(I8, 64))
@@ -23,24 +25,23 @@ def tile_codes(b: Builder, tile: Value, layout: TileFormat, part: Value) -> list
 
 def _stored_codes(b: Builder, tile: Value, layout: TileFormat, part: Value) -> list[Value]:
     low = b.gep(tile, [b.mul(part, simd.integer(layout.code_stride))])
-    upper = b.gep(tile, [b.mul(part, simd.integer(layout.high_stride))])
-    if layout.code_bits == 8:
-        return [simd.load(b, low, layout.codes_at + 64 * q, I8, 64) for q in range(8)]
-    packed = [simd.load(b, low, layout.codes_at + 64 * q, I8, 64) for q in range(4)]
-    nibble = constant(I8, 15, 64)
-    codes = [b.and_(value, nibble) for value in packed]
-    codes += [b.and_(_shift_left(b, value, -4), nibble) for value in packed]
-    if layout.code_bits == 5:
-        high = simd.load(b, upper, layout.high_at, I8, 64)
-        bit = constant(I8, 16, 64)
-        codes = [b.or_(code, b.and_(_shift_left(b, high, 4 - q), bit)) for q, code in enumerate(codes)]
-    elif layout.code_bits == 6:
-        highs = [simd.load(b, upper, layout.high_at + 64 * h, I8, 64) for h in range(2)]
-        bits = constant(I8, 48, 64)
-        codes = [
-            b.or_(code, b.and_(_shift_left(b, highs[q // 4], 4 - 2 * (q % 4)), bits)) for q, code in enumerate(codes)
-        ]
+    codes = _plane(b, low, layout.codes_at, layout.low_bits, 0)
+    if layout.high_bits:
+        upper = b.gep(tile, [b.mul(part, simd.integer(layout.high_stride))])
+        highs = _plane(b, upper, layout.high_at, layout.high_bits, layout.low_bits)
+        codes = [b.or_(code, high) for code, high in zip(codes, highs, strict=True)]
     return codes
+
+
+def _plane(b: Builder, place: Value, at: int, bits: int, to: int) -> list[Value]:
+    """Returns the bits of a plane (see layouts/weight_tile.py) for each of the eight groups, moved to bit `to`."""
+    vectors = [simd.load(b, place, at + 64 * i, I8, 64) for i in range(bits)]
+    if bits == 8:
+        return vectors
+    mask = constant(I8, (2**bits - 1) << to, 64)
+    # Of four bits, groups q and q + 4 are together; of fewer, neighbours.
+    places = [(q % 4, 4 * (q // 4)) if bits == 4 else (q * bits // 8, q * bits % 8) for q in range(8)]
+    return [b.and_(_shift_left(b, vectors[i], to - bit), mask) for i, bit in places]
 
 
 def tile_scale(b: Builder, tile: Value, layout: TileFormat, at: int = 0) -> Value:
