@@ -65,6 +65,19 @@ STORE_VALUES: Final = _planned("kv_store", "store_values")
 ATTENTION: Final = _planned("attention.kernel", "attention")
 """Softmax attention of queries over the KV cache."""
 
+CHOOSE_EXPERTS: Final = _planned("experts.choosing", "choose_experts")
+"""Chooses the experts of each token, and their weights."""
+GROUP_TOKENS: Final = _planned("experts.grouping", "group_tokens")
+"""Groups the tokens of a batch by their experts."""
+SPREAD_INPUTS: Final = _planned("experts.grouping", "spread_inputs")
+"""Writes the experts' inputs to the rows of their groups, quantised as their weights want them."""
+MULTIPLY_EXPERTS: Final = _planned("experts.grouping", "multiply_experts")
+"""Multiplies the rows of each group with its expert's matrix."""
+ADD_EXPERTS: Final = _planned("experts.grouping", "add_experts")
+"""Adds what the experts of each token return, weighed."""
+
+EXPERTS: Final = (CHOOSE_EXPERTS, GROUP_TOKENS, SPREAD_INPUTS, MULTIPLY_EXPERTS, ADD_EXPERTS)
+
 _QUANTIZATIONS: Final = {columns: _planned("elementwise", f"quantize_{columns}") for columns in (32, 256)}
 _MATRIX_PRODUCTS: Final = {
     layout: _planned("matrix.product_kernels", f"matrix_{layout.name.lower()}") for layout in FORMATS.values()
@@ -85,6 +98,7 @@ _PLAN_OPERATIONS: Final = {
     operation.name: operation
     for operation in (
         *(EMBED, RMS_NORM, SWIGLU, ROTATE_QUERIES, STORE_KEYS, STORE_VALUES, ATTENTION),
+        *EXPERTS,
         *_QUANTIZATIONS.values(),
         *_MATRIX_PRODUCTS.values(),
     )

@@ -9,13 +9,14 @@ Arguments: a group of cases, and the number of the first case to run. Writes the
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tests.engine.kernels.guarded_case import SPARE_BYTES_OF_QUANTIZE, Case, on_both_sides, run_row
+from tests.engine.kernels.guarded_experts import experts
 from tests.engine.kernels.guarded_memory import GuardedMemory, Side
 from tests.engine.kernels.kernel_bench import address
 from tui_llama.bench.machine_limits import HAS_TILE_MULTIPLIER
@@ -34,63 +35,20 @@ from tui_llama.engine.state_file import StateShape
 from tui_llama.engine.tensors.kv_cache import POSITIONS_PER_TILE, CacheShape
 from tui_llama.engine.tensors.repacking import units_of
 
-_SPARE_BYTES_OF_QUANTIZE = 256  # for the parts of a summary that interleaved tokens do without
-
-Run: TypeAlias = Callable[[GuardedMemory], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One call of a kernel, or a few.
-
-    Args:
-        kernels: What runs.
-        sizes: What it works on.
-        side: Which side of all buffers is guarded to the byte.
-        run: Takes buffers from guarded memory and calls the kernel.
-    """
-
-    kernels: tuple[ops.Operation, ...]
-    sizes: str
-    side: Side
-    run: Run
-
-    def __str__(self) -> str:
-        names = " and ".join(kernel.name for kernel in self.kernels)
-        return f"{names}, {self.sizes}, guarded at the {self.side} of its buffers"
-
-
-def _on_both_sides(kernels: tuple[ops.Operation, ...], sizes: str, run: Run) -> Iterator[Case]:
-    for side in Side:
-        yield Case(kernels, sizes, side, run)
-
-
 # --- kernels of a plan ------------------------------------------------------------------------------------------------
-
-
-def _run_row(
-    memory: GuardedMemory, operation: str, unit_count: int, scratch_bytes: int, batch: dict[str, int], **fields: float
-) -> None:
-    """Does all units of one row of a plan; scratch is the thread's memory, row and batch are guarded as well."""
-    row, batch_numbers = memory.zeros((), ROW), memory.zeros((), BATCH)
-    for numbers, values in ((row, fields), (batch_numbers, batch)):
-        for name, value in values.items():
-            numbers[name] = value
-    scratch = memory.zeros(scratch_bytes, np.uint8)
-    ops.plan_operation(operation)(address(row), address(batch_numbers), 0, unit_count, address(scratch))
 
 
 def _plan_cases(operation: str, run: Callable[..., None], *sizes: dict[str, Any]) -> Iterator[Case]:
     for values in sizes:
         text = ", ".join(f"{name} {getattr(value, 'name', value)}" for name, value in values.items())
-        yield from _on_both_sides((ops.plan_operation(operation),), text, partial(run, **values))
+        yield from on_both_sides((ops.plan_operation(operation),), text, partial(run, **values))
 
 
 def _read_embedding(memory: GuardedMemory, layout: TileFormat, columns: int) -> None:
     token_ids = memory.copy(np.array([2, 0, 2], np.int32))
     weight = memory.zeros((3, layout.row_bytes(columns)), np.uint8)
     output = memory.zeros((3, columns), np.float32)
-    _run_row(
+    run_row(
         memory, "embed", 3, 0, {"token_ids": address(token_ids), "token_count": 3},
         weight=address(weight), weight_stride=weight.strides[0], columns=columns, mode=layout.type_id,
         output=address(output), output_stride=output.strides[0],
@@ -100,7 +58,7 @@ def _read_embedding(memory: GuardedMemory, layout: TileFormat, columns: int) -> 
 def _normalise(memory: GuardedMemory, columns: int, heads: int) -> None:
     source, output = (memory.zeros((3, heads * columns), np.float32) for _ in range(2))
     weight = memory.zeros(columns, np.float32)
-    _run_row(
+    run_row(
         memory, "rms_norm", 3 * heads, 0, {"token_count": 3},
         input=address(source), input_stride=source.strides[0], output=address(output), output_stride=output.strides[0],
         weight=address(weight), columns=columns, heads=heads, epsilon=1e-5,
@@ -109,7 +67,7 @@ def _normalise(memory: GuardedMemory, columns: int, heads: int) -> None:
 
 def _swiglu(memory: GuardedMemory, columns: int, tokens: int) -> None:
     gates, ups, output = (memory.zeros((tokens, columns), np.float32) for _ in range(3))
-    _run_row(
+    run_row(
         memory, "swiglu", tokens, 0, {"token_count": tokens},
         input=address(gates), input_stride=gates.strides[0], extra=address(ups), extra_stride=ups.strides[0],
         output=address(output), output_stride=output.strides[0], columns=columns,
@@ -120,8 +78,8 @@ def quantize(memory: GuardedMemory, block: int, blocks: int, tokens: int, first_
     """Quantises the activations of tokens from `first_token` on, in blocks of `block` columns."""
     source = memory.zeros((tokens, blocks * block), np.float32)
     output = memory.zeros((tokens, blocks * (block + SUMMARY_BYTES[block])), np.uint8)
-    _run_row(
-        memory, f"quantize_{block}", tokens - first_token, _SPARE_BYTES_OF_QUANTIZE,
+    run_row(
+        memory, f"quantize_{block}", tokens - first_token, SPARE_BYTES_OF_QUANTIZE,
         {"token_count": tokens, "first_output_token": first_token}, output_tokens_only=1, columns=blocks,
         input=address(source), input_stride=source.strides[0], output=address(output), output_stride=output.strides[0],
     )  # fmt: skip
@@ -135,7 +93,7 @@ def multiply(memory: GuardedMemory, layout: TileFormat, rows: int, columns: int,
     weight = memory.zeros(layout.matrix_bytes(rows, columns), np.uint8)
     output, bias = memory.zeros((tokens, padded(rows)), np.float32), memory.zeros(padded(rows), np.float32)
     units = padded(rows) // ROWS
-    _run_row(
+    run_row(
         memory, f"matrix_{layout.name.lower()}", units, amx_panel.SCRATCH_BYTES, {"token_count": tokens},
         input=address(source), input_stride=source.strides[0], output=address(output), output_stride=output.strides[0],
         weight=address(weight), weight_stride=len(weight) // units, columns=blocks, units=units,
@@ -164,7 +122,7 @@ def _attend(
     sinks = memory.zeros(heads, np.float32)
     tokens_per_unit = attention.MOST_ROWS // group
     units = kv_heads * 3  # three threads may share a token's runs
-    _run_row(
+    run_row(
         memory, "attention", units * -(-tokens // tokens_per_unit), attention.scratch_bytes(width),
         _cache(memory, shape) | {"token_count": tokens, "first_position": first},
         input=address(queries), input_stride=queries.strides[0], output=address(output),
@@ -179,7 +137,7 @@ def _rotate(memory: GuardedMemory, head_dim: int, rotated: int, mode: int) -> No
     source = memory.zeros((tokens, heads * head_dim), np.float32)
     output = memory.zeros((tokens, heads, padded(head_dim)), np.float32)
     angles = memory.zeros((first + tokens, rotated // 2, 2), np.float32)
-    _run_row(
+    run_row(
         memory, "rotate_queries", tokens, 0, {"token_count": tokens, "first_position": first},
         input=address(source), input_stride=source.strides[0], output=address(output), output_stride=output.strides[0],
         extra=address(angles), extra_stride=angles.strides[0], mode=mode, heads=heads,
@@ -191,7 +149,7 @@ def _store(memory: GuardedMemory, operation: str, cache_type: str, head_dim: int
     tokens, shape = 3, CacheShape(StateShape(1, 2, head_dim, cache_type), 64)
     source = memory.zeros((tokens, shape.state.kv_heads * head_dim), np.float32)
     angles = memory.zeros((first + tokens, head_dim // 2, 2), np.float32)
-    _run_row(
+    run_row(
         memory, operation, tokens, 4 * head_dim,
         _cache(memory, shape) | {"token_count": tokens, "first_position": first},
         input=address(source), input_stride=source.strides[0], kv_heads=shape.state.kv_heads, head_dim=head_dim,
@@ -267,7 +225,7 @@ def _kv_cache() -> Iterator[Case]:
             for distance in (0, 7):
                 sizes = f"{cache_type}, head_dim {head_dim}, distance {distance}"
                 run = partial(_move, cache_type=cache_type, head_dim=head_dim, distance=distance)
-                yield from _on_both_sides((ops.MOVE_POSITIONS,), sizes, run)
+                yield from on_both_sides((ops.MOVE_POSITIONS,), sizes, run)
 
 
 def _move(memory: GuardedMemory, cache_type: str, head_dim: int, distance: int) -> None:
@@ -298,7 +256,7 @@ def _repacking() -> Iterator[Case]:
         for rows in (1, 16, 33):
             for columns in (1, 7, 8, 86) if layout.is_float else (layout.columns, 3 * layout.columns):
                 run = partial(_repack, layout=layout, rows=rows, columns=columns)
-                yield from _on_both_sides(kernels, f"{layout.name}, {rows} × {columns}", run)
+                yield from on_both_sides(kernels, f"{layout.name}, {rows} × {columns}", run)
 
 
 def _repack(memory: GuardedMemory, layout: TileFormat, rows: int, columns: int) -> None:
@@ -315,7 +273,7 @@ def _top_logits() -> Iterator[Case]:
     for vocabulary in (1, 15, BLOCK_LOGITS - 1, BLOCK_LOGITS, BLOCK_LOGITS + 1, 5 * BLOCK_LOGITS + 7):
         for count in sorted({1, min(3, vocabulary), vocabulary}):
             run = partial(_find_highest, vocabulary=vocabulary, count=count)
-            yield from _on_both_sides(ops.SAMPLING, f"{count} of {vocabulary}", run)
+            yield from on_both_sides(ops.SAMPLING, f"{count} of {vocabulary}", run)
 
 
 def _find_highest(memory: GuardedMemory, vocabulary: int, count: int) -> None:
@@ -344,7 +302,7 @@ def _byte_pair_merges() -> Iterator[Case]:
             for whole_words in (0, 1):
                 sizes = f"{words}, {byte_count} tokens of bytes, whole words {whole_words}"
                 run = partial(_merge, words=words, byte_count=byte_count, whole_words=whole_words)
-                yield from _on_both_sides(ops.BYTE_PAIR_MERGING, sizes, run)
+                yield from on_both_sides(ops.BYTE_PAIR_MERGING, sizes, run)
 
 
 def _merge(memory: GuardedMemory, words: Sequence[bytes], byte_count: int, whole_words: int) -> None:
@@ -385,7 +343,7 @@ def _strings() -> Iterator[Case]:
     for limit in range(len(_HEADER_STRINGS) + 1):
         for count in (0, 1, 4):
             run = partial(_find_strings, limit=limit, count=count)
-            yield from _on_both_sides((ops.FIND_STRINGS,), f"{count} strings in {limit} bytes", run)
+            yield from on_both_sides((ops.FIND_STRINGS,), f"{count} strings in {limit} bytes", run)
 
 
 _HEADER_STRINGS = b"".join(len(text).to_bytes(8, "little") + text for text in (b"llama", b"", b"a"))
@@ -400,12 +358,12 @@ def _find_strings(memory: GuardedMemory, limit: int, count: int) -> None:
 
 def _machine_limits() -> Iterator[Case]:
     for distance in (0, 6144):
-        yield from _on_both_sides((ops.READ_PASS,), f"distance {distance}", partial(_read, distance=distance))
+        yield from on_both_sides((ops.READ_PASS,), f"distance {distance}", partial(_read, distance=distance))
     multiply_passes = [ops.MULTIPLY_PASS_4_BY_3, ops.MULTIPLY_PASS_2_BY_3]
     if HAS_TILE_MULTIPLIER:
         multiply_passes.append(ops.MULTIPLY_PASS_TILES)
     for kernel in multiply_passes:
-        yield from _on_both_sides((kernel,), "two chunks", partial(_multiply_pass, kernel=kernel))
+        yield from on_both_sides((kernel,), "two chunks", partial(_multiply_pass, kernel=kernel))
 
 
 def _pass(memory: GuardedMemory) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -430,7 +388,7 @@ def _plan_loop() -> Iterator[Case]:
         for profiled in (False, True):
             run = partial(_run_plan, tokens=tokens, profiled=profiled)
             sizes = f"{tokens} tokens, {'with' if profiled else 'without'} a profile"
-            yield from _on_both_sides((ops.TAKE_PART, ops.plan_operation("rms_norm")), sizes, run)
+            yield from on_both_sides((ops.TAKE_PART, ops.plan_operation("rms_norm")), sizes, run)
 
 
 def _run_plan(memory: GuardedMemory, tokens: int, profiled: bool) -> None:
@@ -466,6 +424,7 @@ def _run_plan(memory: GuardedMemory, tokens: int, profiled: bool) -> None:
 GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
     "elementwise": _elementwise,
     "products": _products,
+    "experts": experts,
     "attention": _attention,
     "kv_cache": _kv_cache,
     "repacking": _repacking,

@@ -12,12 +12,13 @@ from tui_llama.engine.tensors.kv_cache import KeyValueCache
 from tui_llama.engine.threads.team import ThreadTeam
 
 
-def run_kernel(name: str, batch: dict[str, int], threads: int = 1, **fields: Any) -> None:
-    """Runs one row of kernel `name` over a batch."""
+def run_kernel(name: str | tuple[str, str], batch: dict[str, int], threads: int = 1, **fields: Any) -> None:
+    """Runs one row of kernel `name` over a batch; of two names the second is the kernel that the first one calls."""
+    names = (name, "") if isinstance(name, str) else name
     row = np.zeros(1, ROW)
     for field, value in ({"barrier": 1, "units": 1} | fields).items():
         row[field] = value
-    plan = Plan(row, [PlanStep(name, "")], None, None, 4 << 20, [])  # type: ignore[arg-type]
+    plan = Plan(row, [PlanStep(names[0], "", inner_operation=names[1])], None, None, 4 << 20, [])  # type: ignore[arg-type]
     plan.set_kernels()
     with ThreadTeam(threads) as team:
         PlanRunner(plan, team).run(**batch)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.kernels.guarded_cases import GROUPS, Case, overrun
+from tests.engine.kernels.guarded_case import Case
+from tests.engine.kernels.guarded_cases import GROUPS, overrun
 from tui_llama.bench.machine_limits import HAS_TILE_MULTIPLIER
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.toolchain.loader import load_kernels

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tui_llama.engine.layouts.plan_row import MOST_UNITS, PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
+from tui_llama.engine.layouts.plan_row import MOST_UNITS, PER_CHOSEN_EXPERT, PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
 from tui_llama.engine.plan.schedule import Schedule, make_schedule, most_rows_of_a_stage
 from tui_llama.errors import ShapeMismatchError
 
@@ -41,6 +41,12 @@ NORM = {"units": 1, "per_token": PER_TOKEN}
         ({"units": 2, "per_token": PER_TOKEN_GROUP, "tokens_per_unit": 4}, 6),
         ({"units": 2, "per_token": PER_TOKEN_GROUP, "tokens_per_unit": 4, "output_tokens_only": 1}, 2),
         ({"units": 2, "per_token": PER_TOKEN_GROUP, "tokens_per_unit": 3, "output_tokens_only": 1}, 4),
+        ({"units": 5, "per_token": PER_CHOSEN_EXPERT, "expert_count": 8, "used_count": 3}, 40),
+        ({"units": 5, "per_token": PER_CHOSEN_EXPERT, "expert_count": 99, "used_count": 3}, 150),
+        (
+            {"units": 5, "per_token": PER_CHOSEN_EXPERT, "expert_count": 99, "used_count": 3, "output_tokens_only": 1},
+            60,
+        ),
     ],
 )
 def test_units_are_counted_by_plan_token_or_group(row: dict[str, int], units: int) -> None:

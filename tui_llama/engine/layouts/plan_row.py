@@ -7,7 +7,7 @@ the buffers alive. Each kernel's docstring in `kernels/` says how the kernel use
 import numpy as np
 
 F16_CACHE, Q8_0_CACHE = 0, 1  # types of the KV cache; see tensors/kv_cache.py
-PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP = 0, 1, 2  # what the `units` of a plan step count
+PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, PER_CHOSEN_EXPERT = 0, 1, 2, 3  # what the `units` of a plan step count
 NEIGHBOURS, HALVES = 0, 1  # components that a rotation pairs: (2i, 2i + 1), or (i, i + rotated_dim / 2)
 UNTURNED = -1  # in the rotation numbers of `move_positions`: leave this key as it is
 
@@ -18,18 +18,24 @@ ROW = np.dtype(
         ("output", np.uint64),
         ("weight", np.uint64),
         ("extra", np.uint64),  # second input, bias or table; 0 where there is none
+        ("routing", np.uint64),  # of a mixture of experts, see layouts/routing.py; 0 elsewhere
+        ("inner_kernel", np.uint64),  # address of the compiled kernel that this one calls for each part of its work
         ("shared", np.uint64),  # memory in which threads leave each other results; 0 where there is none
         ("input_stride", np.int64),  # bytes from one token to the next
         ("output_stride", np.int64),
         ("extra_stride", np.int64),
         ("weight_stride", np.int64),  # bytes from one tile row to the next
-        ("units", np.int64),  # units of work: in all, for each token, or for each group of tokens; see `per_token`
+        ("expert_stride", np.int64),  # bytes from one expert's weights to the next
+        ("tile_row_bytes", np.int64),  # of experts' weights, whose rows have no `weight_stride` to fetch ahead by
+        ("units", np.int64),  # units of work: in all, for each token, group of tokens or expert; see `per_token`
         ("columns", np.int64),  # length of a reduction, in elements or blocks
         ("heads", np.int64),
         ("kv_heads", np.int64),
         ("head_dim", np.int64),
         ("padded_head_dim", np.int64),
         ("rotated_dim", np.int64),
+        ("expert_count", np.int64),
+        ("used_count", np.int64),  # experts that a token uses
         ("layer", np.int64),
         ("window", np.int64),  # positions that a token sees, its own included; 0: all
         ("shared_runs", np.int64),  # results for each KV head that fit into `shared`

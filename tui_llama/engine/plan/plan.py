@@ -58,14 +58,16 @@ class PlanStep:
     Args:
         operation: Its name in `ops`.
         detail: What the operation works on.
-        weight_bytes: Bytes of weights that it reads.
+        weight_bytes: Bytes of weights that it reads for one token.
         macs_per_token: Multiply-accumulates for one token, without attention.
+        inner_operation: Name of the operation that it calls for each part of its work, or "".
     """
 
     operation: str
     detail: str
     weight_bytes: int = 0
     macs_per_token: int = 0
+    inner_operation: str = ""
 
 
 @dataclass
@@ -82,13 +84,15 @@ class Plan:
     @property
     def kernels(self) -> list[ops.Operation]:
         """The kernels that the plan needs, each once, in order of first use."""
-        return list(dict.fromkeys(ops.plan_operation(step.operation) for step in self.steps))
+        names = [name for step in self.steps for name in (step.operation, step.inner_operation) if name]
+        return list(dict.fromkeys(map(ops.plan_operation, names)))
 
     def set_kernels(self) -> None:
         """Writes the addresses of the kernels into the rows, and loads kernels that are not loaded yet."""
         addresses = {kernel.name: kernel.address for kernel in self.kernels}
         for row, step in zip(self.rows, self.steps, strict=True):
             row["kernel"] = addresses[step.operation]
+            row["inner_kernel"] = addresses.get(step.inner_operation, 0)
 
     def __str__(self) -> str:
         lines = [f"{'operation':<16}{'weights MB':>11}{'MMAC/token':>12}  on"]

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.layouts.plan_row import ENTRY, MOST_UNITS, PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP
+from tui_llama.engine.layouts.plan_row import (
+    ENTRY,
+    MOST_UNITS,
+    PER_CHOSEN_EXPERT,
+    PER_PLAN,
+    PER_TOKEN,
+    PER_TOKEN_GROUP,
+)
+from tui_llama.engine.layouts.routing import most_groups
 from tui_llama.errors import ShapeMismatchError
 
 _TILE_ROWS_TOGETHER = 4  # tile rows share the loaded input of many tokens
@@ -54,7 +62,7 @@ def make_schedule(rows: npt.NDArray[np.void], token_count: int, first_output_tok
     units_before = np.concatenate([[0], np.cumsum(units)])
     entries = np.zeros(count, ENTRY)
     entries["kernel"], entries["units"] = rows["kernel"], units
-    many_tokens = (rows["per_token"] == PER_PLAN) & (token_count > 1)
+    many_tokens = np.isin(rows["per_token"], (PER_PLAN, PER_CHOSEN_EXPERT)) & (token_count > 1)
     entries["least_share"] = np.where(many_tokens, _TILE_ROWS_TOGETHER, 1)
     entries["stage_units"][ends] = np.where(begins <= ends, units_before[ends + 1] - units_before[begins], 0)
     entries["following"][ends] = next_together[ends + 1]
@@ -72,9 +80,10 @@ def stage_ends(rows: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
 def _units(rows: npt.NDArray[np.void], token_count: int, first_output_token: int) -> npt.NDArray[np.int64]:
     """Returns the units of work of each row: (rows,) int64."""
     tokens = token_count - first_output_token * (rows["output_tokens_only"] == 1)
-    kinds = [rows["per_token"] == kind for kind in (PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP)]
+    kinds = [rows["per_token"] == kind for kind in (PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, PER_CHOSEN_EXPERT)]
     groups = -(-tokens // np.maximum(1, rows["tokens_per_unit"]))
-    units: npt.NDArray[np.int64] = rows["units"] * np.select(kinds, [np.ones_like(tokens), tokens, groups])
+    experts = most_groups(tokens, rows["used_count"], rows["expert_count"])
+    units: npt.NDArray[np.int64] = rows["units"] * np.select(kinds, [np.ones_like(tokens), tokens, groups, experts])
     return units
 
 
