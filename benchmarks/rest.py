@@ -18,7 +18,8 @@ from pathlib import Path
 
 from benchmarks.terminal import Terminal
 from tui_llama.engine.gguf.file import open_gguf
-from tui_llama.engine.tensors.hyperparameters import read_hyperparameters
+from tui_llama.engine.plan.architectures import architecture_named
+from tui_llama.engine.plan.sizes.read_sizes import read_sizes
 from tui_llama.paths import KERNEL_CACHE_VARIABLE, kernel_cache_folder
 
 _MEGABYTE = 1e6
@@ -98,9 +99,9 @@ def _memory_bytes(process: int) -> dict[str, int]:
 
 def _allowed_bytes(model: Path, context_size: int) -> float:
     with open_gguf(model) as file:
-        sizes = read_hyperparameters(file)
+        sizes = read_sizes(file, architecture_named(file.get_str("general.architecture"))).sizes
         weight_bytes = sum(len(file.tensor_bytes(name)) for name in file.tensors)
-    cache_bytes = 2 * 2 * sizes.layer_count * sizes.kv_head_count * sizes.head_dim * context_size
+    cache_bytes = 2 * sizes.cached_elements * context_size
     print(f"weights {weight_bytes / _MEGABYTE:.0f} MB, keys and values {cache_bytes / _MEGABYTE:.0f} MB")
     return weight_bytes * 1.1 + cache_bytes + _ALLOWED_BESIDES_BYTES
 

@@ -54,8 +54,20 @@ EMBED: Final = _planned("elementwise", "embed")
 """Token ids → rows of the embedding, as float32."""
 RMS_NORM: Final = _planned("elementwise", "rms_norm")
 """Divides rows by their root mean square and multiplies by learned weights."""
-SWIGLU: Final = _planned("elementwise", "swiglu")
+LAYER_NORM: Final = _planned("elementwise", "layer_norm")
+"""Subtracts the mean of rows, divides by their deviation, multiplies by learned weights and adds a bias."""
+ADD: Final = _planned("elementwise", "add")
+"""Adds rows, multiplied by a factor, to others."""
+SWIGLU: Final = _planned("gating", "swiglu")
 """SwiGLU: silu(gates) × ups."""
+GEGLU: Final = _planned("gating", "geglu")
+"""GEGLU: gelu(gates) × ups."""
+GELU: Final = _planned("gating", "gelu")
+"""GELU of rows, in place."""
+RELU_SQUARED: Final = _planned("gating", "relu_squared")
+"""The square of the positive part of rows, in place."""
+SCALE_AND_CAP: Final = _planned("gating", "scale_and_cap")
+"""Multiplies rows and limits them, in place."""
 ROTATE_QUERIES: Final = _planned("kv_store", "rotate_queries")
 """Rotates queries by their positions and pads each head."""
 STORE_KEYS: Final = _planned("kv_store", "store_keys")
@@ -97,7 +109,8 @@ def matrix_product(layout: TileFormat) -> Operation:
 _PLAN_OPERATIONS: Final = {
     operation.name: operation
     for operation in (
-        *(EMBED, RMS_NORM, SWIGLU, ROTATE_QUERIES, STORE_KEYS, STORE_VALUES, ATTENTION),
+        *(EMBED, RMS_NORM, LAYER_NORM, ADD, SWIGLU, GEGLU, GELU, RELU_SQUARED, SCALE_AND_CAP),
+        *(ROTATE_QUERIES, STORE_KEYS, STORE_VALUES, ATTENTION),
         *EXPERTS,
         *_QUANTIZATIONS.values(),
         *_MATRIX_PRODUCTS.values(),

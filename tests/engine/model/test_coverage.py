@@ -12,13 +12,12 @@ from tui_llama.engine.gguf.file import ValueType, open_gguf
 from tui_llama.engine.model.coverage import TensorCensus, check_coverage
 from tui_llama.engine.model.facts import read_model_facts
 from tui_llama.engine.model.model import open_model
-from tui_llama.engine.plan.architectures import ARCHITECTURES, architecture_named
-from tui_llama.engine.plan.architectures.decoder import emit_forward_pass
-from tui_llama.engine.plan.plan import PlanBuilder
-from tui_llama.engine.state_file import StateShape
-from tui_llama.engine.tensors.hyperparameters import read_hyperparameters
-from tui_llama.engine.tensors.kv_cache import CacheShape
-from tui_llama.engine.tensors.rotary import RotaryTable
+from tui_llama.engine.plan.architectures import architecture_named
+from tui_llama.engine.plan.builder import PlanBuilder
+from tui_llama.engine.plan.forward.decoder import emit_forward_pass
+from tui_llama.engine.plan.sizes.read_sizes import read_sizes
+from tui_llama.engine.tensors.kv_cache import CacheShape, state_shape_of
+from tui_llama.engine.tensors.rotary import RotaryTables
 from tui_llama.engine.tensors.weights import Weights
 from tui_llama.errors import ModelFileError
 
@@ -48,16 +47,16 @@ def refusal(path: Path) -> str:
 def notices(path: Path) -> tuple[str, ...]:
     assert read_model_facts(path).refusal == ""
     with open_gguf(path) as file:
-        return check_coverage(file, read_hyperparameters(file), architecture_named("llama"))
+        return check_coverage(file, read_sizes(file, architecture_named("llama")), architecture_named("llama"))
 
 
-@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_census_has_just_the_tensors_that_the_plan_reads(
     tmp_path: Path, architecture: Architecture, tied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: set[str] = set()
-    for kind in ("matrix", "vector", "embedding"):
+    for kind in ("matrix", "vector", "vectors", "embedding"):
         original = getattr(Weights, kind)
 
         def note(self: Weights, name: str, *sizes: int, original: object = original) -> object:
@@ -66,11 +65,13 @@ def test_the_census_has_just_the_tensors_that_the_plan_reads(
 
         monkeypatch.setattr(Weights, kind, note)
     with open_gguf(make_tiny_model(tmp_path / "tiny.gguf", architecture, tied=tied)) as file:
-        sizes = read_hyperparameters(file)
-        cache = CacheShape(StateShape(sizes.layer_count, sizes.kv_head_count, sizes.head_dim), 32)
+        sizes = read_sizes(file, architecture_named(architecture)).sizes
+        cache = CacheShape(state_shape_of(sizes, "f16"), 32)
         census = TensorCensus(file, sizes)
         emit_forward_pass(census, architecture_named(architecture))
-        builder = PlanBuilder(sizes, Weights(file), RotaryTable(sizes, None, 32), cache, 8)
+        weights = Weights(file)
+        rotary = RotaryTables(sizes, weights.vector, 32, 32)
+        builder = PlanBuilder(sizes, weights, rotary, cache, 8)
         emit_forward_pass(builder, architecture_named(architecture))
         assert census.names == read == set(file.tensors)
 
@@ -162,6 +163,14 @@ def test_a_missing_tensor_and_one_of_another_shape_are_seen_without_loading(soun
     assert "has shape (64, 2), but the model's sizes require (64, 96)" in refusal(other)
 
 
+def test_blocks_that_predict_several_tokens_are_passed_over(sound: Path, tmp_path: Path) -> None:
+    predicting = {"nextn_predict_layers": scalar("llama.nextn_predict_layers", INTEGERS, 1)}
+    extra = [vector("blk.1.nextn.eh_proj.weight", 128, 64), vector("blk.1.something.new", 1)]
+    assert notices(odd_model(sound, tmp_path / "odd.gguf", predicting, extra_tensors=extra)) == ()
+    beyond = odd_model(sound, tmp_path / "odd.gguf", predicting, extra_tensors=[vector("blk.2.attn_norm.weight", 64)])
+    assert "cannot use: 'blk.2.attn_norm.weight'" in refusal(beyond)
+
+
 # --- keys
 
 
@@ -172,7 +181,6 @@ def test_a_missing_tensor_and_one_of_another_shape_are_seen_without_loading(soun
         ("expert_used_count", scalar("llama.expert_used_count", INTEGERS, 2), "mixture of experts"),
         ("expert_used_count", array("llama.expert_used_count", INTEGERS, [0, 2]), "mixture of experts"),
         ("expert_group_count", scalar("llama.expert_group_count", INTEGERS, 4), "mixture of experts"),
-        ("nextn_predict_layers", scalar("llama.nextn_predict_layers", INTEGERS, 1), "predict several tokens"),
         ("attention.causal", scalar("llama.attention.causal", TRUTHS, 0), "reads text in both directions"),
     ],
 )

@@ -7,8 +7,9 @@ import pytest
 from tests.fakes.gguf_bytes import array, gguf_bytes, scalar, tensor
 from tui_llama.engine.gguf.file import ValueType, open_gguf
 from tui_llama.engine.model.fingerprint import state_fingerprint
+from tui_llama.engine.plan.architectures import architecture_named
+from tui_llama.engine.plan.sizes.read_sizes import read_sizes
 from tui_llama.engine.state_file import StateFingerprint
-from tui_llama.engine.tensors.hyperparameters import read_hyperparameters
 
 TOKENS = 1000
 """So many that the matrix is longer than both of its edges together, and only the edges are hashed."""
@@ -38,7 +39,9 @@ def fingerprint_of(
     path = folder / "model.gguf"
     path.write_bytes(gguf_bytes(entries, tensors, data))
     with open_gguf(path) as file:
-        return state_fingerprint(file, read_hyperparameters(file), cache_type, instructions)
+        return state_fingerprint(
+            file, read_sizes(file, architecture_named("llama")).sizes, cache_type, 512, instructions
+        )
 
 
 @pytest.mark.parametrize(

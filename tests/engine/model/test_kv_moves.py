@@ -1,7 +1,7 @@
 """Tokens in a cache taken to other positions: keys as their naive twin turns them, and as reading gives them there."""
 
-import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,15 @@ import pytest
 from tests.fakes.tiny_model import Architecture, ScalingKind, make_tiny_model
 from tests.naive import ops as naive
 from tui_llama.engine import open_model
-from tui_llama.engine.gguf.file import open_gguf
 from tui_llama.engine.layouts.plan_row import HALVES, NEIGHBOURS, ROW
 from tui_llama.engine.model.kv_moves import PositionMoves
 from tui_llama.engine.model.sequence import Sequence
 from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.state_file import KvArray, StateShape
-from tui_llama.engine.tensors.hyperparameters import Hyperparameters, read_hyperparameters
+from tui_llama.engine.tensors.hyperparameters import RopeScaling, Rotation
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
-from tui_llama.engine.tensors.rotary import RotaryTable
+from tui_llama.engine.tensors.rotary import RotaryTables
 from tui_llama.errors import CallerError, ShapeMismatchError
 from tui_llama.files.storage import DiskStorage
 
@@ -29,13 +28,13 @@ IDS = [5 + 7 * i % 40 for i in range(40)]
 RNG = np.random.default_rng(11)
 
 
-@pytest.fixture(scope="module")
-def sizes(tmp_path_factory: pytest.TempPathFactory) -> Hyperparameters:
-    with open_gguf(make_tiny_model(tmp_path_factory.mktemp("moves") / "tiny.gguf")) as file:
-        return read_hyperparameters(file)
+def rotary_of(rotated: int) -> RotaryTables:
+    """Returns the tables of a model whose layers rotate so many elements of a head."""
+    rotation = Rotation(rotated, 10000.0, RopeScaling("none", 1.0, CONTEXT), neighbours=True)
+    return RotaryTables(SimpleNamespace(rotations=(rotation,)), None, CONTEXT, CONTEXT)  # type: ignore[arg-type]
 
 
-def moves_for(shape: CacheShape, rotary: RotaryTable, rotated_dim: int, mode: int) -> PositionMoves:
+def moves_for(shape: CacheShape, rotary: RotaryTables, rotated_dim: int, mode: int) -> PositionMoves:
     rows = np.zeros(shape.state.layer_count, ROW)
     rows["layer"] = np.arange(shape.state.layer_count)
     rows["kv_heads"], rows["head_dim"], rows["padded_head_dim"] = (
@@ -43,6 +42,7 @@ def moves_for(shape: CacheShape, rotary: RotaryTable, rotated_dim: int, mode: in
         shape.state.head_dim,
         shape.padded_head_dim,
     )
+    rows["extra"] = rotary.tables[0].address
     rows["rotated_dim"], rows["mode"], rows["cache_type"] = rotated_dim, mode, shape.kernel_type
     steps = [PlanStep("store_keys", "")] * shape.state.layer_count
     return PositionMoves(Plan(rows, steps, None, rotary, 0, []))  # type: ignore[arg-type] # it has no logits
@@ -74,16 +74,16 @@ KINDS = [
 
 @pytest.mark.parametrize(("cache_type", "mode", "head_dim", "rotated"), KINDS)
 def test_what_is_behind_a_removed_range_moves_down_with_its_keys_turned_back(
-    sizes: Hyperparameters, cache_type: str, mode: int, head_dim: int, rotated: int
+    cache_type: str, mode: int, head_dim: int, rotated: int
 ) -> None:
-    rotary = RotaryTable(dataclasses.replace(sizes, rope_dim=rotated), None, CONTEXT)
+    rotary = rotary_of(rotated)
     cache = filled(CacheShape(StateShape(2, 3, head_dim, cache_type), CONTEXT))
     before, first, count = rows_of(cache), 5, 23
 
     moves_for(cache.shape, rotary, rotated, mode).remove(cache, first, count)
 
     assert cache.length == LENGTH - count
-    turns = np.repeat(rotary.turns(np.array([-count])), LENGTH - first - count, axis=0)
+    turns = np.repeat(rotary.tables[0].turns(np.array([-count])), LENGTH - first - count, axis=0)
     for (keys, values), (old_keys, old_values) in zip(rows_of(cache), before, strict=True):
         np.testing.assert_array_equal(keys[:first], old_keys[:first])
         expected = naive.turned_rows(old_keys[first + count :], turns, head_dim, mode == NEIGHBOURS)
@@ -93,16 +93,16 @@ def test_what_is_behind_a_removed_range_moves_down_with_its_keys_turned_back(
 
 @pytest.mark.parametrize(("cache_type", "mode", "head_dim", "rotated"), KINDS)
 def test_turned_keys_agree_with_their_twin_and_values_stay(
-    sizes: Hyperparameters, cache_type: str, mode: int, head_dim: int, rotated: int
+    cache_type: str, mode: int, head_dim: int, rotated: int
 ) -> None:
-    rotary = RotaryTable(dataclasses.replace(sizes, rope_dim=rotated), None, CONTEXT)
+    rotary = rotary_of(rotated)
     cache = filled(CacheShape(StateShape(2, 3, head_dim, cache_type), CONTEXT))
     before, differences = rows_of(cache), RNG.integers(-9, 10, LENGTH)
 
     moves_for(cache.shape, rotary, rotated, mode).turn(cache, differences)
 
     turned = differences != 0
-    turns = rotary.turns(differences[turned])
+    turns = rotary.tables[0].turns(differences[turned])
     for (keys, values), (old_keys, old_values) in zip(rows_of(cache), before, strict=True):
         np.testing.assert_array_equal(values, old_values)
         np.testing.assert_array_equal(keys[~turned], old_keys[~turned])
@@ -110,9 +110,9 @@ def test_turned_keys_agree_with_their_twin_and_values_stay(
         np.testing.assert_array_equal(keys[turned], expected)
 
 
-def test_ranges_and_differences_that_do_not_fit_the_cache_are_refused(sizes: Hyperparameters) -> None:
+def test_ranges_and_differences_that_do_not_fit_the_cache_are_refused() -> None:
     cache = filled(CacheShape(StateShape(1, 1, 8), CONTEXT))
-    moves = moves_for(cache.shape, RotaryTable(sizes, None, CONTEXT), sizes.rope_dim, HALVES)
+    moves = moves_for(cache.shape, rotary_of(8), 8, HALVES)
     for first, count in [(-1, 3), (3, -1), (60, 2)]:
         with pytest.raises(CallerError):
             moves.remove(cache, first, count)

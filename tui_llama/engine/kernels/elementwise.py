@@ -1,4 +1,4 @@
-"""Kernels of a plan for embedding, norm, quantising and SwiGLU; kernels/plan_loop.py runs them.
+"""Kernels of a plan for embedding, norms, quantising and adding; kernels/plan_loop.py runs them.
 
 Every kernel of a plan has the same signature: `kernel(row, batch, first, last, scratch)` does the units of work `first`
 … `last` - 1 of the plan row at address `row`, for the batch at address `batch`, with `scratch` as memory of its own.
@@ -51,18 +51,19 @@ def _sum_of_squares(_: Any, address: Any, vectors: Any) -> Any:
 
 
 @intrinsic
-def _gate_block(_: Any, gate: Any, up: Any, out: Any) -> Any:
-    """Computes out = gate / (1 + exp(-gate)) × up for 16 float32 at each address."""
+def _sum(_: Any, address: Any, vectors: Any) -> Any:
+    """Returns the sum of 16 × `vectors` float32 at an address, in one fixed order."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-        gate_at, up_at, out_at = (simd.pointer(b, address) for address in arguments)
-        gate, up = simd.load(b, gate_at, 0, F32), simd.load(b, up_at, 0, F32)
-        one = constant(F32, 1.0)
-        sigmoid = b.fdiv(one, b.fadd(one, simd.exponential(b, b.fneg(gate))))
-        simd.store(b, b.fmul(b.fmul(gate, sigmoid), up), out_at)
-        return context.get_dummy_value()
+        address, vectors = arguments
+        total = simd.lane_variable(b, constant(F32, 0.0))
+        b.store(constant(F32, 0.0), total)
+        with cgutils.for_range(b, vectors) as loop:
+            value = simd.load(b, simd.pointer(b, address, b.mul(loop.index, simd.integer(64))), 0, F32)
+            b.store(b.fadd(value, b.load(total)), total)
+        return simd.sum_lanes(b, b.load(total))
 
-    return types.void(types.uintp, types.uintp, types.uintp), generate
+    return types.float32(types.uintp, types.int64), generate
 
 
 @helper
@@ -81,6 +82,19 @@ def _normalize(source: int, target: int, weight: int, count: int, epsilon: float
         y[i] = x[i] * scale * w[i]
 
 
+@helper
+def _subtract_mean(source: int, target: int, count: int) -> None:
+    """Writes `count` float32 less their mean. The sum has 16 running parts, so that it does not lose small numbers."""
+    x, y = float32_at(np.uintp(source)), float32_at(np.uintp(target))
+    whole = count // 16
+    total = _sum(np.uintp(source), whole)
+    for i in range(16 * whole, count):
+        total += x[i]
+    mean = total / np.float32(count)
+    for i in range(count):
+        y[i] = x[i] - mean
+
+
 # --- kernels of a plan ------------------------------------------------------------------------------------------------
 
 
@@ -88,20 +102,24 @@ def embed(row_address: int, batch_address: int, first: int, last: int, scratch: 
     """Decodes the embedding row of each token. Unit: a token.
 
     Plan row: `weight` is the matrix as it lies in the file, `weight_stride` bytes a row, `mode` its GGUF type; `output`
-    is float32 (tokens, columns).
+    is float32 (tokens, columns); `scale` multiplies every number.
     """
     row, batch = row_at(row_address), batch_at(batch_address)
     for token in range(first, last):
         token_id = int32_at(np.uintp(batch.token_ids))[token]
         target = row.output + token * row.output_stride
         dequantize_row(row.weight + token_id * row.weight_stride, target, row.columns, row.mode)
+        if row.scale != np.float32(1.0):
+            numbers = float32_at(np.uintp(target))
+            for i in range(row.columns):
+                numbers[i] *= row.scale
 
 
 def rms_norm(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Divides vectors by their root mean square and multiplies by a weight. Unit: one of `heads` vectors of a token.
 
     Plan row: `input` and `output` are float32 (tokens, heads, columns) and may be the same; `weight` is float32
-    (columns,).
+    (columns,), and `weight_stride` bytes further on for each next head.
 
     Source: Zhang and Sennrich 2019 (RMSNorm).
     """
@@ -112,7 +130,29 @@ def rms_norm(row_address: int, batch_address: int, first: int, last: int, scratc
         offset = head * row.columns * 4
         source = row.input + token * row.input_stride + offset
         target = row.output + token * row.output_stride + offset
-        _normalize(source, target, row.weight, row.columns, row.epsilon)
+        _normalize(source, target, row.weight + head * row.weight_stride, row.columns, row.epsilon)
+
+
+def layer_norm(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Subtracts the mean of vectors, and then does as `rms_norm`. Unit: one of `heads` vectors of a token.
+
+    Plan row: as for `rms_norm`; `extra` is float32 (columns,), which is added in the end, or 0.
+
+    Source: Ba et al. 2016 (Layer normalization).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = first_token(row, batch)
+    for unit in range(first, last):
+        token, head = start + unit // row.heads, unit % row.heads
+        offset = head * row.columns * 4
+        source = row.input + token * row.input_stride + offset
+        target = row.output + token * row.output_stride + offset
+        _subtract_mean(source, target, row.columns)
+        _normalize(target, target, row.weight + head * row.weight_stride, row.columns, row.epsilon)
+        if row.extra != 0:
+            y, bias = float32_at(np.uintp(target)), float32_at(np.uintp(row.extra))
+            for i in range(row.columns):
+                y[i] += bias[i]
 
 
 def quantize_32(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
@@ -135,17 +175,15 @@ def quantize_256(row_address: int, batch_address: int, first: int, last: int, sc
         quantize_token_256(source, row.output, row.output_stride, index, row.columns, spare)
 
 
-def swiglu(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Computes SwiGLU: silu(gate) × up. Unit: a token.
+def add(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Adds `scale` × input to the output. Unit: a token.
 
-    Plan row: `input` is gate, `extra` up, `output` the result, all float32 (tokens, columns), columns a multiple of 16.
-
-    Source: Shazeer 2020 (GLU variants improve transformer).
+    Plan row: `input` and `output` are float32 (tokens, columns).
     """
     row, batch = row_at(row_address), batch_at(batch_address)
     start = first_token(row, batch)
     for token in range(start + first, start + last):
-        gates, ups = row.input + token * row.input_stride, row.extra + token * row.extra_stride
-        out = row.output + token * row.output_stride
-        for at in range(0, 4 * row.columns, 64):
-            _gate_block(np.uintp(gates + at), np.uintp(ups + at), np.uintp(out + at))
+        x = float32_at(np.uintp(row.input + token * row.input_stride))
+        y = float32_at(np.uintp(row.output + token * row.output_stride))
+        for i in range(row.columns):
+            y[i] += x[i] * row.scale

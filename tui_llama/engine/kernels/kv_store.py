@@ -65,8 +65,9 @@ def rotate_queries(row_address: int, batch_address: int, first: int, last: int, 
     """Rotates the queries (rotary position embedding). Unit: a token.
 
     Plan row: `input` is float32 (tokens, heads · head_dim); `output` float32 (tokens, heads, padded_head_dim), padded
-    with zeros; `extra` the table of angles, float32 (positions, rotated_dim / 2, 2) cosine and sine; `mode` NEIGHBOURS
-    or HALVES.
+    with zeros, or the input itself where heads need no padding; `extra` the table of angles, float32 (positions,
+    rotated_dim / 2, 2) cosine and sine; `mode` NEIGHBOURS or HALVES; `weight` is 0 or the address of float32
+    (positions,), factors of the queries at each position.
 
     Source: Su et al. 2021 (RoFormer).
     """
@@ -78,6 +79,10 @@ def rotate_queries(row_address: int, batch_address: int, first: int, last: int, 
             source = row.input + token * row.input_stride + head * row.head_dim * 4
             target = row.output + token * row.output_stride + head * row.padded_head_dim * 4
             rotate_components(source, target, angles, row.head_dim, row.rotated_dim, row.mode)
+            if row.weight != 0:
+                factors, query = float32_at(np.uintp(row.weight)), float32_at(np.uintp(target))
+                for i in range(row.head_dim):
+                    query[i] *= factors[batch.first_position + batch.rotation_offset + token]
 
 
 def store_keys(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:

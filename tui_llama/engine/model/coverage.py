@@ -16,10 +16,12 @@ import numpy as np
 
 from tui_llama.engine.gguf.file import GgufFile, MetadataValue, quoted
 from tui_llama.engine.plan.architectures import Architecture
-from tui_llama.engine.plan.architectures.decoder import emit_forward_pass
+from tui_llama.engine.plan.architectures.declaration import Activation, NormKind
+from tui_llama.engine.plan.forward.decoder import emit_forward_pass
+from tui_llama.engine.plan.forward.plan_writer import MatrixName, Rows
+from tui_llama.engine.plan.sizes.read_sizes import ReadSizes
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters
-from tui_llama.engine.tensors.rotary import FREQUENCY_FACTORS
-from tui_llama.engine.tensors.weights import float_vector_info
+from tui_llama.engine.tensors.weights import float_info, float_vector_info
 from tui_llama.errors import ModelFileError
 
 _UNKNOWN_HINT: Final = "Without it, answers would be wrong. Choose another model, or a newer version of this program."
@@ -34,13 +36,14 @@ _IGNORABLE: Final = re.compile(
     re.VERBOSE,
 )
 
+_BLOCK: Final = re.compile(r"blk\.(\d{1,6})\.")
+
 _REFUSED_KEYS: Final[Mapping[str, str]] = {
     "expert_count": "the model is a mixture of experts",
     "expert_used_count": "the model is a mixture of experts",
     "expert_group_count": "the model is a mixture of experts",
-    "nextn_predict_layers": "the model has blocks that predict several tokens",
 }
-"""Keys that are 0 in every model that this engine runs, and what another number means."""
+"""Keys that are 0 in files of an architecture that does not read them, and what another number means."""
 
 _NEUTRAL_VALUES: Final[Mapping[str, tuple[float, ...]]] = {
     "attention.sliding_window": (0,),
@@ -58,10 +61,10 @@ _NEUTRAL_VALUES: Final[Mapping[str, tuple[float, ...]]] = {
     "logit_scale": (0, 1),
     "use_parallel_residual": (0,),
 }
-"""Keys that other architectures read. llama.cpp ignores them for the architectures of this engine."""
+"""Keys that some architectures read. llama.cpp ignores them for the others."""
 
 
-def check_coverage(file: GgufFile, sizes: Hyperparameters, architecture: Architecture) -> tuple[str, ...]:
+def check_coverage(file: GgufFile, read: ReadSizes, architecture: Architecture) -> tuple[str, ...]:
     """Checks that the forward pass uses every tensor and key of a model.
 
     Returns:
@@ -71,19 +74,30 @@ def check_coverage(file: GgufFile, sizes: Hyperparameters, architecture: Archite
         ModelFileError: there are tensors or keys that this engine would have to know, or a tensor is missing or of
             another shape than the sizes ask for.
     """
-    _check_keys(file)
-    census = TensorCensus(file, sizes)
-    if architecture.frequency_factors and census.has(FREQUENCY_FACTORS):
-        census.note_vector(FREQUENCY_FACTORS, sizes.rope_dim // 2)
+    _check_keys(file, read.used_keys)
+    census = TensorCensus(file, read.sizes)
+    for rotation in read.sizes.rotations:
+        for name in {rotation.factors, rotation.long_factors} - {""}:
+            census.note_vector(name, rotation.dim // 2)
     emit_forward_pass(census, architecture)
     unknown = [
         name
         for name, tensor in file.tensors.items()
-        if name not in census.names and tensor.size_bytes and not _IGNORABLE.fullmatch(name)
+        if name not in census.names
+        and tensor.size_bytes
+        and not _IGNORABLE.fullmatch(name)
+        and not _predicts_several_tokens(name, read)
     ]
     if unknown:
         raise file.refuse(_unknown_words(unknown), _UNKNOWN_HINT)
-    return tuple(_notices(file))
+    return tuple(_notices(file, read.used_keys))
+
+
+def _predicts_several_tokens(name: str, read: ReadSizes) -> bool:
+    """Tells whether a tensor is of a block behind the layers, which text can do without."""
+    block = _BLOCK.match(name)
+    first = read.sizes.layer_count
+    return block is not None and first <= int(block[1]) < first + read.predicting_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,50 +137,84 @@ class TensorCensus:
         """Returns a buffer of `width` numbers for each token."""
         return _Width(width)
 
-    def embed(self, name: str) -> _Width:
+    def embed(self, name: str, scale: float) -> _Width:
         """Notes an embedding."""
         self._note_matrix(name, self.sizes.vocab_size, self.sizes.embedding_size)
         return _Width(self.sizes.embedding_size)
 
-    def rms_norm(self, source: _Width, name: str) -> _Width:
-        """Notes a norm's weights."""
-        self.note_vector(f"{name}.weight", source.width)
+    def norm(self, source: _Width, name: str, kind: NormKind, *, bias_required: bool = False) -> _Width:
+        """Notes a norm's weights and bias."""
+        self._note_norm(name, source.width, kind, bias_required)
         return source
 
-    def head_norm(self, buffer: _Width, name: str, heads: int) -> None:
+    def norm_in_place(self, values: _Width, name: str, kind: NormKind) -> None:
+        """Notes a norm's weights and bias."""
+        if name:
+            self._note_norm(name, values.width, kind, False)
+
+    def head_norm(
+        self, values: _Width, name: str, heads: int, kind: NormKind, *, vector_per_head: bool = False
+    ) -> None:
         """Notes a norm's weights."""
-        self.note_vector(f"{name}.weight", self.sizes.head_dim)
+        if name:
+            full_name = f"{name}.weight"
+            float_info(self._file, full_name, (values.width // heads, heads if vector_per_head else 1))
+            self.names.add(full_name)
 
     def multiply(
-        self, source: _Width, targets: Mapping[str, _Width], *, add: bool = False, bias_required: bool = False
+        self, source: _Width, targets: Mapping[MatrixName, _Width], *, add: bool = False, bias_required: bool = False
     ) -> None:
         """Notes matrices, and their biases."""
-        for name, target in targets.items():
-            self._note_matrix(name, target.width, source.width)
-            if bias_required or self.has(f"{name}.bias"):
-                self.note_vector(f"{name}.bias", target.width)
+        for matrix, target in targets.items():
+            tensor, total = (matrix.name, matrix.total) if isinstance(matrix, Rows) else (matrix, target.width)
+            self._note_matrix(tensor, total, source.width)
+            own_name = matrix.own_name if isinstance(matrix, Rows) else matrix
+            if self.has(f"{tensor}.bias"):
+                self.note_vector(f"{tensor}.bias", total)
+            elif bias_required or self.has(f"{own_name}.bias"):
+                self.note_vector(f"{own_name}.bias", target.width)
 
-    def rotate(self, queries: _Width, neighbours: bool) -> _Width:
+    def add(self, target: _Width, source: _Width, scale: float) -> None:
+        """Reads no tensor."""
+
+    def rotate(self, queries: _Width, layer: int) -> _Width:
         """Reads no tensor."""
         return queries
 
-    def store(self, keys: _Width, values: _Width, layer: int, neighbours: bool) -> None:
+    def rotate_in_place(self, values: _Width, layer: int, heads: int) -> None:
+        """Reads no tensor."""
+
+    def arrange(self, queries: _Width, layer: int) -> _Width:
+        """Reads no tensor."""
+        return queries
+
+    def store(self, keys: _Width, values: _Width, layer: int, *, is_rotated: bool = False) -> None:
         """Reads no tensor."""
 
     def continue_with_output_tokens(self) -> None:
         """Reads no tensor."""
 
-    def attention(
-        self, rotated: _Width, layer: int, scale: float, *, window: int = 0, soft_cap: float = 0.0, sinks: str = ""
-    ) -> _Width:
+    def attention(self, rotated: _Width, layer: int, *, sinks: str = "") -> _Width:
         """Notes the sinks."""
+        sizes = self.sizes.layers[layer]
         if sinks:
-            self.note_vector(sinks, self.sizes.head_count)
-        return _Width(self.sizes.head_count * self.sizes.head_dim)
+            self.note_vector(sinks, sizes.head_count)
+        return _Width(sizes.head_count * sizes.value_dim)
 
-    def swiglu(self, gates: _Width, ups: _Width) -> _Width:
+    def gate(self, gates: _Width, ups: _Width, activation: Activation) -> _Width:
         """Reads no tensor."""
         return gates
+
+    def activate(self, values: _Width, activation: Activation) -> None:
+        """Reads no tensor."""
+
+    def scale_and_cap(self, values: _Width, scale: float, cap: float) -> None:
+        """Reads no tensor."""
+
+    def _note_norm(self, name: str, count: int, kind: NormKind, bias_required: bool) -> None:
+        self.note_vector(f"{name}.weight", count)
+        if kind == "layer" and (bias_required or self.has(f"{name}.bias")):
+            self.note_vector(f"{name}.bias", count)
 
     def _note_matrix(self, name: str, rows: int, columns: int) -> None:
         full_name = f"{name}.weight"
@@ -174,9 +222,9 @@ class TensorCensus:
         self.names.add(full_name)
 
 
-def _check_keys(file: GgufFile) -> None:
+def _check_keys(file: GgufFile, used_keys: frozenset[str]) -> None:
     for name, meaning in _REFUSED_KEYS.items():
-        if _says(file, name, (0,)):
+        if name not in used_keys and _says(file, name, (0,)):
             raise _refusal(file, name, meaning)
     if _value(file, "attention.causal") is False:
         raise _refusal(file, "attention.causal", "the model reads text in both directions, so it cannot write")
@@ -186,8 +234,8 @@ def _refusal(file: GgufFile, name: str, meaning: str) -> ModelFileError:
     return file.refuse(f"{meaning} ({_full_name(file, name)}), which is not supported", _UNKNOWN_HINT)
 
 
-def _notices(file: GgufFile) -> list[str]:
-    said = [name for name, neutral in _NEUTRAL_VALUES.items() if _says(file, name, neutral)]
+def _notices(file: GgufFile, used_keys: frozenset[str]) -> list[str]:
+    said = [name for name, neutral in _NEUTRAL_VALUES.items() if name not in used_keys and _says(file, name, neutral)]
     notices = []
     if said:
         notices.append(

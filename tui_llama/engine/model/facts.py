@@ -18,10 +18,11 @@ from tui_llama.engine.gguf.file import GgufFile, TensorInfo, ValueType, open_ggu
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.model.coverage import check_coverage
 from tui_llama.engine.plan.architectures import architecture_named
+from tui_llama.engine.plan.sizes.read_sizes import read_sizes
 from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.engine.templates.known import recognize_template
 from tui_llama.engine.templates.template_text import stored_template
-from tui_llama.engine.tensors.hyperparameters import Hyperparameters, read_hyperparameters
+from tui_llama.engine.tensors.hyperparameters import Hyperparameters
 from tui_llama.engine.tensors.kv_cache import CacheShape
 from tui_llama.engine.tokenizer.tokenizer import check_tokenizer_kind
 from tui_llama.errors import ModelFileError
@@ -129,16 +130,16 @@ def _facts(file: GgufFile) -> ModelFacts:
     )
     try:
         architecture = architecture_named(facts.architecture)
-        sizes = read_hyperparameters(file)
-        check_coverage(file, sizes, architecture)
+        read = read_sizes(file, architecture)
+        check_coverage(file, read, architecture)
         check_tokenizer_kind(file)
     except ModelFileError as error:
         return msgspec.structs.replace(facts, refusal=_printable(error)[: 2 * _LONGEST])
     return msgspec.structs.replace(
         facts,
-        layer_count=sizes.layer_count,
-        trained_context_size=sizes.context_length,
-        key_value_bytes_per_token=2 * _KEY_VALUE_BYTES * sizes.layer_count * sizes.kv_head_count * sizes.head_dim,
+        layer_count=read.sizes.layer_count,
+        trained_context_size=read.sizes.context_length,
+        key_value_bytes_per_token=_KEY_VALUE_BYTES * read.sizes.cached_elements,
     )
 
 

@@ -19,7 +19,11 @@ _EDGE_BYTES = 64 << 10
 
 
 def state_fingerprint(
-    file: GgufFile, sizes: Hyperparameters, cache_type: str, instruction_set: str = INSTRUCTION_SET
+    file: GgufFile,
+    sizes: Hyperparameters,
+    cache_type: str,
+    context_size: int,
+    instruction_set: str = INSTRUCTION_SET,
 ) -> StateFingerprint:
     """Returns what the keys and values of a model belong to.
 
@@ -27,12 +31,13 @@ def state_fingerprint(
         file: The model.
         sizes: Those of the model.
         cache_type: How keys and values are kept.
+        context_size: Tokens of the context, by which some models choose how they rotate.
         instruction_set: What computes them.
 
     Raises:
         ModelFileError: the file cannot be read.
     """
-    configuration = _configuration_hash(sizes, cache_type, instruction_set)
+    configuration = _configuration_hash(sizes, cache_type, context_size, instruction_set)
     return StateFingerprint(_model_hash(file), configuration, ENGINE_ABI)
 
 
@@ -52,10 +57,11 @@ def _model_hash(file: GgufFile) -> bytes:
     return digest.digest()
 
 
-def _configuration_hash(sizes: Hyperparameters, cache_type: str, instruction_set: str) -> bytes:
+def _configuration_hash(sizes: Hyperparameters, cache_type: str, context_size: int, instruction_set: str) -> bytes:
     """Returns a digest of rotation, element type and instruction set.
 
     All instruction sets should give the same bits; a faulty one must not spoil what the others have stored.
     """
-    text = f"{sizes.rope_dim} {sizes.rope_base!r} {sizes.rope_scaling!r} {cache_type} {instruction_set}"
+    rotations = [(rotation, rotation.factors_in(context_size)) for rotation in sizes.rotations]
+    text = f"{rotations!r} {cache_type} {instruction_set}"
     return hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -12,6 +12,8 @@ from tui_llama.engine.plan.plan import Plan
 from tui_llama.engine.tensors.kv_cache import KeyValueCache
 from tui_llama.errors import CallerError, ShapeMismatchError
 
+_NO_ANGLES = np.zeros(1, np.float32)
+
 
 class PositionMoves:
     """Moves tokens in caches that a plan has filled.
@@ -56,11 +58,18 @@ class PositionMoves:
     def _move(self, cache: KeyValueCache, first: int, distance: int, differences: npt.NDArray[np.int64]) -> None:
         distinct, places = np.unique(differences, return_inverse=True)
         turns = np.where(differences == 0, UNTURNED, places).astype(np.int32)
-        angles = self._rotary.turns(distinct)
         batch = np.zeros((), BATCH)
         batch["keys"], batch["values"] = cache.keys_address, cache.values_address
         batch["context_size"] = cache.shape.padded_context
-        ops.MOVE_POSITIONS(
-            int(self._rows.ctypes.data), len(self._rows), int(batch.ctypes.data), first, len(differences), distance,
-            int(turns.ctypes.data), int(angles.ctypes.data), int(self._scratch.ctypes.data),
-        )  # fmt: skip
+        for address in np.unique(self._rows["extra"]).tolist():
+            rows = np.ascontiguousarray(self._rows[self._rows["extra"] == address])
+            angles = self._angles(address, distinct)
+            ops.MOVE_POSITIONS(
+                int(rows.ctypes.data), len(rows), int(batch.ctypes.data), first, len(differences), distance,
+                int(turns.ctypes.data), int(angles.ctypes.data), int(self._scratch.ctypes.data),
+            )  # fmt: skip
+
+    def _angles(self, address: int, differences: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Returns the rotations by so many positions, as the table at an address rotates; 0 stands for not at all."""
+        turns = [table.turns(differences) for table in self._rotary.tables if table.address == address]
+        return turns[0] if turns else _NO_ANGLES

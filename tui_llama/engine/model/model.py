@@ -28,16 +28,16 @@ from tui_llama.engine.model.interface import ReportProgress
 from tui_llama.engine.model.kv_moves import PositionMoves
 from tui_llama.engine.model.sequence import Sequence
 from tui_llama.engine.plan.architectures import Architecture, architecture_named
-from tui_llama.engine.plan.architectures.decoder import emit_forward_pass
-from tui_llama.engine.plan.plan import Plan, PlanBuilder, PlanStep
+from tui_llama.engine.plan.builder import PlanBuilder
+from tui_llama.engine.plan.forward.decoder import emit_forward_pass
+from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.plan.runner import PlanRunner
+from tui_llama.engine.plan.sizes.read_sizes import read_sizes
 from tui_llama.engine.requests import DEFAULT_CONTEXT_SIZE, LoadRequest
-from tui_llama.engine.state_file import StateShape
 from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.engine.templates.model_template import template_from_gguf
-from tui_llama.engine.tensors.hyperparameters import read_hyperparameters
-from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
-from tui_llama.engine.tensors.rotary import FREQUENCY_FACTORS, RotaryTable
+from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache, state_shape_of
+from tui_llama.engine.tensors.rotary import RotaryTables
 from tui_llama.engine.tensors.weights import Weights
 from tui_llama.engine.threads.placement import Placement, chosen_processors, find_seats
 from tui_llama.engine.threads.team import ThreadTeam
@@ -110,12 +110,13 @@ class Model:
     ) -> None:
         report(LoadStage.READ, 0, 1)
         architecture = architecture_named(file.get_str("general.architecture", ""))
-        self._sizes = sizes = read_hyperparameters(file)
-        coverage_notices = check_coverage(file, sizes, architecture)
+        read = read_sizes(file, architecture)
+        self._sizes = sizes = read.sizes
+        coverage_notices = check_coverage(file, read, architecture)
         self.context_size = context_size or min(sizes.context_length, DEFAULT_CONTEXT_SIZE)
         self.batch_tokens = min(batch_tokens, self.context_size)
         self.vocab_size = sizes.vocab_size
-        self.state_shape = StateShape(sizes.layer_count, sizes.kv_head_count, sizes.head_dim, cache_type)
+        self.state_shape = state_shape_of(sizes, cache_type)
         self._cache_shape = CacheShape(self.state_shape, self.context_size)
         weights = Weights(file)
         self._plan = self._build_plan(weights, architecture)
@@ -217,11 +218,7 @@ class Model:
         return KeyValueCache(self._cache_shape)
 
     def _build_plan(self, weights: Weights, architecture: Architecture) -> Plan:
-        factors = None
-        if architecture.frequency_factors and weights.has(FREQUENCY_FACTORS):
-            pairs = self._sizes.rope_dim // 2
-            factors = weights.vector(FREQUENCY_FACTORS, pairs)[:pairs]
-        rotary = RotaryTable(self._sizes, factors, self._cache_shape.padded_context)
+        rotary = RotaryTables(self._sizes, weights.vector, self._cache_shape.padded_context, self.context_size)
         builder = PlanBuilder(self._sizes, weights, rotary, self._cache_shape, self.batch_tokens)
         emit_forward_pass(builder, architecture)
         return builder.build()
@@ -243,7 +240,7 @@ class Model:
         with weights.repacking(threads, seating.bind_thread if placement.numa and seating.seats else None) as repacking:
             self.tokenizer: Tokenizer = tokenizer_from_gguf(file)
             self.chat_template: ChatTemplate = template_from_gguf(file, self.tokenizer)
-            self.fingerprint = state_fingerprint(file, self._sizes, self.state_shape.dtype)
+            self.fingerprint = state_fingerprint(file, self._sizes, self.state_shape.dtype, self.context_size)
             repacking.finish(lambda done, total: report(LoadStage.REPACK, done, total))
 
     def _start_threads(self, threads: int, batch_threads: int, placement: Placement, report: ReportProgress) -> None:

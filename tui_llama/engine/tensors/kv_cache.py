@@ -26,10 +26,27 @@ import numpy.typing as npt
 from tui_llama.engine.layouts.plan_row import F16_CACHE, Q8_0_CACHE
 from tui_llama.engine.machine.memory import ask_for_huge_pages, padded, zeroed_array
 from tui_llama.engine.state_file import QUANT_BLOCK, QUANT_BLOCK_BYTES, KvArray, StateShape
-from tui_llama.errors import CallerError, ShapeMismatchError
+from tui_llama.engine.tensors.hyperparameters import Hyperparameters
+from tui_llama.errors import CallerError, ModelFileError, ShapeMismatchError
 
 POSITIONS_PER_TILE = 16
 _CONTEXT_MULTIPLE = 64
+
+
+def state_shape_of(sizes: Hyperparameters, dtype: str) -> StateShape:
+    """Returns the sizes of a model's keys and values.
+
+    Raises:
+        ModelFileError: its layers differ.
+    """
+    shapes = {(layer.kv_head_count, layer.head_dim, layer.value_dim) for layer in sizes.layers}
+    ((kv_heads, head_dim, value_dim), *others) = shapes
+    if others or value_dim != head_dim or len(sizes.storing_layers) != sizes.layer_count:
+        raise ModelFileError(
+            "the keys and values of its layers differ, which is not supported",
+            "Choose a model whose layers are all alike.",
+        )
+    return StateShape(sizes.layer_count, kv_heads, head_dim, dtype)
 
 
 @dataclass(frozen=True, slots=True)

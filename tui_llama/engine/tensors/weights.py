@@ -23,6 +23,14 @@ from tui_llama.errors import ModelFileError
 FloatArray = npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A matrix, and the row of its tensor that it begins with."""
+
+    matrix: Matrix
+    first_row: int
+
+
 @dataclass
 class Weights:
     """Takes tensors from a file on demand, each one once, and counts the bytes to repack.
@@ -32,7 +40,7 @@ class Weights:
 
     file: GgufFile
     notices: list[str] = field(default_factory=list)
-    _matrices: dict[str, Matrix] = field(default_factory=dict)
+    _matrices: dict[tuple[str, int, int], _Part] = field(default_factory=dict)
     _copies: list[Copy] = field(default_factory=list)
     _memory: ZeroedRegions = field(default_factory=ZeroedRegions)
 
@@ -46,12 +54,27 @@ class Weights:
         Raises:
             ModelFileError: it is missing or of another shape.
         """
-        if name not in self._matrices:
-            info = self.file.tensor_of_shape(name, (columns, rows))
+        return self.matrix_rows(name, (0, rows, rows), columns)
+
+    def matrix_rows(self, name: str, first_count_total: tuple[int, int, int], columns: int) -> Matrix:
+        """Returns a range of rows of a matrix as a matrix of its own; its tiles are zeros until `repacking`.
+
+        Args:
+            name: The tensor.
+            first_count_total: The first row, the number of rows, and the rows of the whole tensor.
+            columns: Elements of a row.
+
+        Raises:
+            ModelFileError: the tensor is missing or of another shape.
+        """
+        first, rows, total = first_count_total
+        key = (name, first, rows)
+        if key not in self._matrices:
+            info = self.file.tensor_of_shape(name, (columns, total))
             layout = FORMATS.get(info.type_id, weight_tile.F16_FORMAT)
             data = self._memory.take(layout.matrix_bytes(rows, columns))
-            self._matrices[name] = Matrix(name, layout, rows, columns, data)
-        return self._matrices[name]
+            self._matrices[key] = _Part(Matrix(name, layout, rows, columns, data), first)
+        return self._matrices[key].matrix
 
     def vector(self, name: str, count: int) -> FloatArray:
         """Returns a vector as float32, padded with zeros to a multiple of 16: (padded count,).
@@ -62,6 +85,24 @@ class Weights:
         info = float_vector_info(self.file, name, count)
         out = zeroed_array((padded(count),), np.float32).view(np.float32)
         out[:count] = _floats(self.file.tensor_bytes(name), FORMATS[info.type_id])
+        return out
+
+    def vectors(self, name: str, count: int, length: int) -> FloatArray:
+        """Returns vectors as float32, each padded with zeros to a multiple of 16: (count, padded length).
+
+        Raises:
+            ModelFileError: they are missing, of another shape, or not of a float type.
+        """
+        info = float_info(self.file, name, (length, count))
+        out = zeroed_array((count, padded(length)), np.float32).view(np.float32)
+        out[:, :length] = _floats(self.file.tensor_bytes(name), FORMATS[info.type_id]).reshape(count, length)
+        return out
+
+    def vector_part(self, name: str, first_count_total: tuple[int, int, int]) -> FloatArray:
+        """Returns a range of a vector, as `vector` returns a whole one: its beginning, its length, the whole length."""
+        first, count, total = first_count_total
+        out = zeroed_array((padded(count),), np.float32).view(np.float32)
+        out[:count] = self.vector(name, total)[first : first + count]
         return out
 
     def embedding(self, name: str, rows: int, columns: int) -> EmbeddingMatrix:
@@ -80,20 +121,28 @@ class Weights:
     @property
     def matrix_bytes(self) -> int:
         """Bytes of all matrices in tiles."""
-        return sum(len(matrix.data) for matrix in self._matrices.values())
+        return sum(len(part.matrix.data) for part in self._matrices.values())
 
     def kernels(self) -> list[ops.Operation]:
         """Returns the kernels that fill the tiles of every matrix requested so far."""
-        return ops.repacking({matrix.layout for matrix in self._matrices.values()})
+        return ops.repacking({part.matrix.layout for part in self._matrices.values()})
 
     def repacking(self, threads: int, bind_thread: Callable[[int], object] | None = None) -> Repacking:
         """Makes the work that fills everything requested so far; the arguments are those of `Repacking`."""
         return Repacking(map(self._source, self._matrices.values()), threads, bind_thread, self._copies)
 
-    def _source(self, matrix: Matrix) -> Source:
-        info = self.file.tensors[matrix.name]
-        decode = None if info.type_id in FORMATS else partial(self._decoded_bytes, info)
-        return Source(matrix, partial(self.file.read_tensor, matrix.name), decode)
+    def _source(self, part: _Part) -> Source:
+        matrix, info = part.matrix, self.file.tensors[part.matrix.name]
+        first_byte = part.first_row * matrix.layout.row_bytes(matrix.columns)
+
+        def read(offset: int, out: ByteArray) -> None:
+            self.file.read_tensor(matrix.name, first_byte + offset, out)
+
+        def decode() -> ByteArray:
+            size = matrix.rows * matrix.layout.row_bytes(matrix.columns)
+            return self._decoded_bytes(info)[first_byte : first_byte + size]
+
+        return Source(matrix, read, None if info.type_id in FORMATS else decode)
 
     def _decoded_bytes(self, info: TensorInfo) -> ByteArray:
         return self._decoded(info).view(np.uint8).reshape(-1)
@@ -123,7 +172,12 @@ def float_vector_info(file: GgufFile, name: str, count: int) -> TensorInfo:
     Raises:
         ModelFileError: it is missing, of another length, or not of a float type.
     """
-    info = file.tensor_of_shape(name, (count,))
+    return float_info(file, name, (count,))
+
+
+def float_info(file: GgufFile, name: str, shape: tuple[int, ...]) -> TensorInfo:
+    """Returns the entry in the file of a tensor of floats; for the errors see `float_vector_info`."""
+    info = file.tensor_of_shape(name, shape)
     if info.type_id not in FORMATS or not FORMATS[info.type_id].is_float:
         raise file.refuse(f"tensor {name!r} has type {info.type_name}, but a vector must hold floats")
     return info

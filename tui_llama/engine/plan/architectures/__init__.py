@@ -1,12 +1,28 @@
-"""The architectures that the engine knows: one small declaration each."""
+"""The architectures that the engine knows: one small declaration each, by families."""
 
-from tui_llama.engine.plan.architectures.decoder import Architecture
-from tui_llama.engine.plan.architectures.llama import LLAMA
-from tui_llama.engine.plan.architectures.qwen2 import QWEN2
-from tui_llama.engine.plan.architectures.qwen3 import QWEN3
+from tui_llama.engine.plan.architectures.cohere import COHERE2, COMMAND_R
+from tui_llama.engine.plan.architectures.declaration import Architecture
+from tui_llama.engine.plan.architectures.exaone import EXAONE4
+from tui_llama.engine.plan.architectures.gemma import GEMMA, GEMMA2, GEMMA3
+from tui_llama.engine.plan.architectures.glm import GLM4
+from tui_llama.engine.plan.architectures.gpt2_like import STABLELM, STARCODER2
+from tui_llama.engine.plan.architectures.granite import GRANITE
+from tui_llama.engine.plan.architectures.hunyuan import HUNYUAN_DENSE
+from tui_llama.engine.plan.architectures.llama import ARCEE, ERNIE4_5, INTERNLM2, LLAMA, MINICPM, MISTRAL3, SMOLLM3
+from tui_llama.engine.plan.architectures.olmo import OLMO2
+from tui_llama.engine.plan.architectures.phi import PHI2, PHI3
+from tui_llama.engine.plan.architectures.qwen import QWEN2, QWEN2VL, QWEN3, QWEN3VL
+from tui_llama.engine.plan.architectures.seed_oss import SEED_OSS
 from tui_llama.errors import ModelFileError
 
-ARCHITECTURES = {architecture.name: architecture for architecture in (LLAMA, QWEN2, QWEN3)}
+ARCHITECTURES = {
+    architecture.name: architecture
+    for architecture in (
+        *(ARCEE, COHERE2, COMMAND_R, ERNIE4_5, EXAONE4, GEMMA, GEMMA2, GEMMA3, GLM4, GRANITE, HUNYUAN_DENSE, INTERNLM2),
+        *(LLAMA, MINICPM, MISTRAL3, OLMO2, PHI2, PHI3, QWEN2, QWEN2VL, QWEN3, QWEN3VL, SEED_OSS, SMOLLM3, STABLELM),
+        STARCODER2,
+    )
+}
 
 
 def architecture_named(name: str) -> Architecture:

@@ -1,0 +1,209 @@
+"""What an architecture declares: the properties in which decoders differ, as data.
+
+The forward pass (`plan/forward`) and the reader of sizes (`plan/sizes`) do what a declaration says, and know no names
+of architectures. Where a property hangs on the file, it is a small function of the file's keys.
+
+Source: llama.cpp, src/models and src/llama-model.cpp (`load_hparams`) of October 2026.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from tui_llama.engine.plan.sizes.keys import Keys
+    from tui_llama.engine.tensors.hyperparameters import Hyperparameters, LayerSizes, QueryTemperature
+
+NumberRule: TypeAlias = Callable[["Keys"], float]
+"""Returns a number of a model, from its keys."""
+ScaleRule: TypeAlias = Callable[["Keys", int], float]
+"""Returns the factor of scores, from the keys and a head's elements."""
+LayerRule: TypeAlias = Callable[["Keys", int, bool], bool]
+"""Tells something of a layer, from the keys, the layer's number and whether it has a window."""
+SizesRule: TypeAlias = Callable[["Hyperparameters", "LayerSizes"], bool]
+"""Tells something of a layer, from the sizes of the model and of the layer."""
+TemperatureRule: TypeAlias = Callable[["Keys"], "QueryTemperature | None"]
+NormKind: TypeAlias = Literal["rms", "layer"]
+"""Root-mean-square norm (Zhang and Sennrich 2019), or one that subtracts the mean too (Ba et al. 2016)."""
+Activation: TypeAlias = Literal["silu", "gelu", "relu_squared"]
+"""SiLU; GELU in its tanh form (Hendrycks and Gimpel 2016); the square of ReLU (So et al. 2021)."""
+
+
+def one(keys: "Keys") -> float:
+    """Returns the factor that changes nothing."""
+    return 1.0
+
+
+def no_cap(keys: "Keys") -> float:
+    """Returns the cap that changes nothing."""
+    return 0.0
+
+
+def by_head_size(keys: "Keys", head_dim: int) -> float:
+    """Returns 1 / √head_dim (Vaswani et al. 2017)."""
+    return float(head_dim**-0.5)
+
+
+def factor(key: str, default: float | None = 1.0) -> NumberRule:
+    """Makes the rule that reads a factor from a key; 0 stands for 1, as in llama.cpp."""
+    return lambda keys: keys.not_negative(key, default) or 1.0
+
+
+def cap(key: str, default: float = 0.0) -> NumberRule:
+    """Makes the rule that reads a cap from a key; 0 is none."""
+    return lambda keys: keys.not_negative(key, default)
+
+
+def no_layer(keys: "Keys", layer: int, has_window: bool) -> bool:
+    """Tells of no layer that it is meant."""
+    return False
+
+
+def every_layer(keys: "Keys", layer: int, has_window: bool) -> bool:
+    """Tells of every layer that it is meant."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Norms:
+    """The norms of a block, by the names of their tensors; "" where there is none."""
+
+    kind: NormKind = "rms"
+    before_attention: str = "attn_norm"
+    after_attention: str = ""
+    before_feed_forward: str = "ffn_norm"
+    after_feed_forward: str = ""
+    biases_required: bool = False
+    epsilon_is_read: bool = True
+    """False: the file's key is not used, and nothing is added to the variance."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadNorms:
+    """Norms of queries and keys; of the kind and with the epsilon of the other norms."""
+
+    spans: Literal["head", "all heads"] = "head"
+    """What is normed at once: each head, or all heads as one vector."""
+    vector_per_head: bool = False
+    """Every head has weights of its own; else all heads share them."""
+    is_after_rotation: bool = False
+    has_weights: bool = True
+    is_optional: bool = False
+    applies: SizesRule = lambda sizes, layer: True
+
+
+@dataclass(frozen=True, slots=True)
+class RotationRules:
+    """How positions enter queries and keys."""
+
+    neighbours: bool = False
+    """Pairs are (2i, 2i + 1); else (i, i + half of the rotated elements)."""
+    sections: Literal["", "mrope", "imrope"] = ""
+    """The order of the position sections of image models, where a file has sections."""
+    sections_required: bool = False
+    whole_heads: bool = False
+    """Files in which only a part of a head is rotated are refused, as llama.cpp does."""
+    has_factors: bool = False
+    """Files may have a tensor of divisors of the frequencies (Llama 3's scaling)."""
+    long_factors: Literal["never", "with longrope", "always"] = "never"
+    """When files have divisors for short and for long contexts."""
+    reads_yarn_bounds: bool = False
+    reads_yarn_multiplier: bool = False
+    window_base_is_read: bool = False
+    """Layers with a window have a base of their own."""
+    window_base: float | None = None
+    """That base where the file does not give it; None for that of the other layers."""
+    window_scaling: Literal["as full", "factor 1", "plain"] = "as full"
+    window_has_factors: bool = True
+    base: Callable[["Keys", float, int], float] = lambda keys, base, dim: base
+    """Changes the base, for heads of so many elements."""
+    unrotated: LayerRule = no_layer
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Which layers see only the positions near by, and how many."""
+
+    size: int | None
+    """Positions where the file does not say; None: the file must say; 0: then no layer has a window."""
+    period: int | None
+    """Of so many layers the last sees everything, where the file has no pattern; None: the file must have one."""
+    is_chunked: bool = False
+    applies: Callable[["Keys"], bool] = lambda keys: True
+
+
+@dataclass(frozen=True, slots=True)
+class FeedForward:
+    """The dense feed-forward block."""
+
+    activation: Activation = "silu"
+    is_gated: bool = True
+    """down(activation(gate(x)) · up(x)); else down(activation(up(x)))."""
+    gate_is_above_up: bool = False
+    """One matrix holds the rows of the gate and, below them, those of the other half (`ffn_up`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Properties in which architectures differ.
+
+    Args:
+        name: Its name in GGUF.
+        rotation: How positions enter.
+        norms: The norms of a block.
+        side_by_side: Attention and feed-forward block read the same normed input, and both are added to the residual
+            stream: never, always, or where a layer has no norm before the feed-forward block.
+        head_norms: Norms of queries and keys.
+        required_biases: Matrices that must have biases. Other biases are added where a file has them.
+        feed_forward: The dense feed-forward block.
+        windows: Which layers have a window; None: none.
+        attention_scale: Factor of scores.
+        score_cap: Cap of scores.
+        has_sinks: Every head has a score without a value (`attn_sinks`).
+        temperature: Growth of queries with their position.
+        has_temperature: Layers that have it.
+        embedding_scale: Factor of embeddings.
+        residual_scale: Factor of what the two blocks of a layer add.
+        logit_scale: Factor of logits.
+        logit_cap: Cap of logits.
+        output: Where the output matrix is: in a tensor of its own if the file has one, always there, or never.
+        emit_layer: Emits one layer, where this declaration cannot express it; see `plan/forward/decoder.py`.
+    """
+
+    name: str
+    rotation: RotationRules
+    norms: Norms = field(default_factory=Norms)
+    side_by_side: Literal["never", "always", "without a second norm"] = "never"
+    head_norms: HeadNorms | None = None
+    required_biases: frozenset[str] = frozenset()
+    feed_forward: FeedForward = field(default_factory=FeedForward)
+    windows: Windows | None = None
+    attention_scale: ScaleRule = by_head_size
+    score_cap: NumberRule = no_cap
+    has_sinks: bool = False
+    temperature: TemperatureRule = lambda keys: None
+    has_temperature: LayerRule = every_layer
+    embedding_scale: NumberRule = one
+    residual_scale: NumberRule = one
+    logit_scale: NumberRule = one
+    logit_cap: NumberRule = no_cap
+    output: Literal["own or embedding", "own", "embedding"] = "own or embedding"
+    emit_layer: Callable[[Any, "Architecture", Any, int], None] | None = None
+
+
+QUERY_KEY_VALUE = frozenset({"attn_q", "attn_k", "attn_v"})
+"""The matrices whose biases Qwen 2 and others have."""
+EVERY_MATRIX = QUERY_KEY_VALUE | {"attn_output", "ffn_up", "ffn_down"}
+"""The matrices whose biases models after GPT-2's manner have."""
+SECOND_NORM_NAMED_POST = Norms(before_feed_forward="post_attention_norm")
+"""Norms whose second is, in spite of its name, the one before the feed-forward block."""
+NORMS_ON_BOTH_SIDES = Norms(after_attention="post_attention_norm", after_feed_forward="post_ffw_norm")
+NORMS_BEHIND = Norms(
+    before_attention="",
+    after_attention="post_attention_norm",
+    before_feed_forward="",
+    after_feed_forward="post_ffw_norm",
+)
+"""Norms of the two blocks' outputs only."""
+ONE_NORM = Norms(kind="layer", before_feed_forward="")
+"""The single norm of blocks that work side by side."""

@@ -1,0 +1,31 @@
+"""Granite: llama with a factor of its own at every place where one can be.
+
+Source: IBM Granite Team 2024 (Granite 3.0).
+"""
+
+from tui_llama.engine.plan.architectures.declaration import Architecture, RotationRules, by_head_size, factor
+from tui_llama.engine.plan.sizes.keys import Keys
+
+
+def _scale_of_scores(keys: Keys, head_dim: int) -> float:
+    return keys.not_negative("attention.scale", 0.0) or by_head_size(keys, head_dim)
+
+
+def _divided_logits(keys: Keys) -> float:
+    return 1.0 / keys.positive("logit_scale")
+
+
+def _was_not_finetuned(keys: Keys, layer: int, has_window: bool) -> bool:
+    return not keys.flag("rope.scaling.finetuned", True)
+
+
+GRANITE = Architecture(
+    name="granite",
+    rotation=RotationRules(
+        neighbours=True, has_factors=True, long_factors="with longrope", unrotated=_was_not_finetuned
+    ),
+    attention_scale=_scale_of_scores,
+    embedding_scale=factor("embedding_scale"),
+    residual_scale=factor("residual_scale"),
+    logit_scale=_divided_logits,
+)

@@ -1,0 +1,17 @@
+"""Hunyuan: heads are normed after they have been rotated."""
+
+from tui_llama.engine.plan.architectures.declaration import Architecture, HeadNorms, RotationRules
+from tui_llama.engine.plan.sizes.keys import Keys
+
+
+def _base_for_long_contexts(keys: Keys, base: float, head_dim: int) -> float:
+    """Returns the base that NTK-aware scaling by `rope.scaling.alpha` gives."""
+    alpha = keys.not_negative("rope.scaling.alpha", 0.0)
+    return base * alpha ** (head_dim / (head_dim - 2)) if alpha > 0 and head_dim > 2 else base
+
+
+HUNYUAN_DENSE = Architecture(
+    name="hunyuan-dense",
+    rotation=RotationRules(sections="mrope", base=_base_for_long_contexts),
+    head_norms=HeadNorms(is_after_rotation=True),
+)

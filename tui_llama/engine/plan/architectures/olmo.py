@@ -1,0 +1,21 @@
+"""OLMo 2 and 3: norms of what blocks give, and one norm over all heads.
+
+Source: OLMo Team 2025 (2 OLMo 2 Furious).
+"""
+
+from tui_llama.engine.plan.architectures.declaration import (
+    NORMS_BEHIND,
+    Architecture,
+    HeadNorms,
+    RotationRules,
+    Windows,
+)
+
+OLMO2 = Architecture(
+    name="olmo2",
+    rotation=RotationRules(window_scaling="plain"),
+    norms=NORMS_BEHIND,
+    head_norms=HeadNorms(spans="all heads"),
+    windows=Windows(size=0, period=4),
+    output="own",
+)

@@ -1,0 +1,24 @@
+"""Qwen 2 and 2.5 with biases on queries, keys and values; Qwen 3 with norms on every head instead."""
+
+from tui_llama.engine.plan.architectures.declaration import (
+    QUERY_KEY_VALUE,
+    Architecture,
+    HeadNorms,
+    Norms,
+    RotationRules,
+)
+
+QWEN2 = Architecture(name="qwen2", rotation=RotationRules(), required_biases=QUERY_KEY_VALUE)
+QWEN2VL = Architecture(
+    name="qwen2vl",
+    rotation=RotationRules(sections="mrope", sections_required=True),
+    # llama.cpp does not read the epsilon of these files.
+    norms=Norms(epsilon_is_read=False),
+    required_biases=QUERY_KEY_VALUE,
+)
+"""The text part of Qwen 2-VL and 2.5-VL."""
+QWEN3 = Architecture(name="qwen3", rotation=RotationRules(), head_norms=HeadNorms())
+QWEN3VL = Architecture(
+    name="qwen3vl", rotation=RotationRules(sections="imrope", sections_required=True), head_norms=HeadNorms()
+)
+"""The text part of Qwen 3-VL."""

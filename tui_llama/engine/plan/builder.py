@@ -1,0 +1,353 @@
+"""Builds a plan: the operations that forward passes are written in, each one checked and appended as rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.engine import ops
+from tui_llama.engine.layouts import amx_panel
+from tui_llama.engine.layouts import attention as attention_sizes
+from tui_llama.engine.layouts.activations import SPARE_TOKENS, activation_bytes
+from tui_llama.engine.layouts.plan_row import HALVES, NEIGHBOURS, PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
+from tui_llama.engine.machine.memory import odd_lines, padded, zeroed_array, zeroed_bytes
+from tui_llama.engine.plan.architectures.declaration import Activation, NormKind
+from tui_llama.engine.plan.forward.plan_writer import MatrixName, Rows
+from tui_llama.engine.plan.plan import Buffer, Plan, PlanStep
+from tui_llama.engine.tensors.hyperparameters import Hyperparameters, LayerSizes, QueryTemperature
+from tui_llama.engine.tensors.kv_cache import CacheShape
+from tui_llama.engine.tensors.matrices import Matrix
+from tui_llama.engine.tensors.rotary import RotaryTables
+from tui_llama.engine.tensors.weights import Weights
+
+_ATTENTION_UNITS = 32  # of one token at depth: enough for many threads, few enough to cost nothing
+_NORMS = {"rms": ops.RMS_NORM, "layer": ops.LAYER_NORM}
+_GATES = {"silu": ops.SWIGLU, "gelu": ops.GEGLU}
+_ACTIVATIONS = {"gelu": ops.GELU, "relu_squared": ops.RELU_SQUARED}
+
+
+@dataclass
+class PlanBuilder:
+    """Builds a plan operation by operation; its methods are the operations that architectures use.
+
+    Args:
+        sizes: The model's sizes.
+        weights: Supplies the tensors.
+        rotary: The tables of angles.
+        cache: Sizes of the caches that the plan will run with.
+        batch_tokens: Most tokens of a batch.
+    """
+
+    sizes: Hyperparameters
+    weights: Weights
+    rotary: RotaryTables
+    cache: CacheShape
+    batch_tokens: int
+    _rows: list[npt.NDArray[np.void]] = field(default_factory=list)
+    _steps: list[PlanStep] = field(default_factory=list)
+    _buffers: dict[tuple[str, int], Buffer] = field(default_factory=dict)
+    _keep_alive: list[object] = field(default_factory=list)
+    _temperature_tables: dict[QueryTemperature, npt.NDArray[np.float32]] = field(default_factory=dict)
+    _shared_states: npt.NDArray[np.uint8] | None = None
+    _output_tokens_only: bool = False
+
+    @property
+    def logits(self) -> Buffer:
+        """Buffer for the logits: float32 (batch_tokens, padded vocab)."""
+        return self.buffer("logits", self.sizes.vocab_size)
+
+    def has(self, name: str) -> bool:
+        """Tells whether the model has a tensor of that name."""
+        return self.weights.has(name)
+
+    def buffer(self, name: str, width: int) -> Buffer:
+        """Returns the float32 buffer of that name and width, which all operations that request it share."""
+        return self._shared(name, width, (odd_lines(4 * width) // 4,), np.float32)
+
+    def embed(self, name: str, scale: float = 1.0) -> Buffer:
+        """Looks up the embedding rows of token ids, and multiplies them."""
+        residual = self.buffer("residual", self.sizes.embedding_size)
+        matrix = self.weights.embedding(f"{name}.weight", self.sizes.vocab_size, residual.width)
+        self._keep_alive.append(matrix.data)
+        self._add(
+            PlanStep(ops.EMBED.name, name),
+            output=residual.address, output_stride=residual.stride_bytes, weight=int(matrix.data.ctypes.data),
+            weight_stride=matrix.row_bytes, columns=residual.width, mode=matrix.layout.type_id, scale=scale, units=1,
+        )  # fmt: skip
+        return residual
+
+    def norm(self, source: Buffer, name: str, kind: NormKind, *, bias_required: bool = False) -> Buffer:
+        """Computes the norm of whole rows into a buffer that the next norm overwrites, and adds its bias."""
+        target = self.buffer("normed", source.width)
+        self._add_norm(source, target, name, kind, bias_required=bias_required)
+        return target
+
+    def norm_in_place(self, values: Buffer, name: str, kind: NormKind) -> None:
+        """Computes the norm of whole rows over the rows themselves."""
+        self._add_norm(values, values, name, kind)
+
+    def head_norm(
+        self, values: Buffer, name: str, heads: int, kind: NormKind, *, vector_per_head: bool = False
+    ) -> None:
+        """Computes the norm of each of the heads in a row, in place; without weights if the name is ""."""
+        self._add_norm(values, values, name, kind, heads, vector_per_head=vector_per_head)
+
+    def multiply(
+        self, source: Buffer, targets: Mapping[MatrixName, Buffer], *, add: bool = False, bias_required: bool = False
+    ) -> None:
+        """Multiplies one input with one or more matrices. The input is quantised once, and the team waits once.
+
+        Args:
+            source: The input.
+            targets: Names of matrices, and the buffers of their products.
+            add: True: products are added to the targets' content.
+            bias_required: True: a missing bias is an error. A bias that the file has is always added.
+        """
+        matrices = [(self._matrix(name, target.width, source.width), name, target) for name, target in targets.items()]
+        inputs = {1: source}
+        for matrix, _, _ in matrices:
+            if matrix.layout.columns not in inputs:
+                inputs[matrix.layout.columns] = self._quantize(source, matrix.layout.columns)
+        for matrix, name, target in matrices:
+            bias = self._bias(name, target.width, bias_required)
+            self._add_product(matrix, inputs[matrix.layout.columns], target, bias, add)
+        self._rows[-1]["barrier"] = 1
+
+    def add(self, target: Buffer, source: Buffer, scale: float) -> None:
+        """Adds values, multiplied by a factor, to others."""
+        self._add(
+            PlanStep(ops.ADD.name, f"{source.name} to {target.name}"),
+            **self._from_to(source, target), columns=target.width, scale=scale, units=1,
+        )  # fmt: skip
+
+    def rotate(self, queries: Buffer, layer: int) -> Buffer:
+        """Rotates the queries for their positions, applies the layer's temperature, and pads heads to whole vectors."""
+        return self._pad_queries(queries, layer, self._rotation(layer))
+
+    def arrange(self, queries: Buffer, layer: int) -> Buffer:
+        """Does as `rotate` with queries that were rotated before."""
+        return self._pad_queries(queries, layer, {})
+
+    def rotate_in_place(self, values: Buffer, layer: int, heads: int) -> None:
+        """Rotates queries or keys for their positions where they are."""
+        rotation, head_dim = self._rotation(layer), self.sizes.layers[layer].head_dim
+        if rotation:
+            self._add(
+                PlanStep(ops.ROTATE_QUERIES.name, values.name), **self._from_to(values, values), **rotation,
+                heads=heads, head_dim=head_dim, padded_head_dim=head_dim, units=1,
+            )  # fmt: skip
+
+    def store(self, keys: Buffer, values: Buffer, layer: int, *, is_rotated: bool = False) -> None:
+        """Rotates the keys for their positions, unless they are, and stores keys and values in the KV cache."""
+        common = self._in_cache(layer) | self._head_sizes(layer) | {"units": 1}
+        self._add(
+            PlanStep(ops.STORE_KEYS.name, f"layer {layer}"), barrier=0,
+            input=keys.address, input_stride=keys.stride_bytes, **common,
+            **({} if is_rotated else self._rotation(layer)),
+        )  # fmt: skip
+        self._add(
+            PlanStep(ops.STORE_VALUES.name, f"layer {layer}"), barrier=0,
+            input=values.address, input_stride=values.stride_bytes, **common,
+        )  # fmt: skip
+
+    def continue_with_output_tokens(self) -> None:
+        """Restricts all further operations to tokens whose logits are wanted."""
+        self._output_tokens_only = True
+
+    def attention(self, rotated: Buffer, layer: int, *, sinks: str = "") -> Buffer:
+        """Computes softmax attention over the KV cache.
+
+        Args:
+            rotated: Queries from `rotate`.
+            layer: The layer, whose sizes say how its scores are made and which keys and values it sees.
+            sinks: Name of a tensor (heads,) of scores that count in the softmax's sum and have no value, or "".
+        """
+        sizes = self.sizes.layers[layer]
+        attended = self.buffer("attended", sizes.head_count * sizes.value_dim)
+        group = sizes.head_count // sizes.kv_head_count
+        sinks_vector = self.weights.vector(sinks, sizes.head_count) if sinks else None
+        self._keep_alive.append(sinks_vector)
+        self._add(
+            PlanStep(ops.ATTENTION.name, f"layer {layer}"), per_token=PER_TOKEN_GROUP,
+            **self._from_to(rotated, attended), **self._head_sizes(layer), heads=sizes.head_count,
+            **self._in_cache(sizes.kv_source), scale=sizes.attention_scale, window=sizes.window,
+            soft_cap=sizes.score_cap, extra=0 if sinks_vector is None else int(sinks_vector.ctypes.data),
+            units=sizes.kv_head_count * -(-_ATTENTION_UNITS // sizes.kv_head_count),
+            tokens_per_unit=attention_sizes.MOST_ROWS // group, **self._shared_runs(),
+        )  # fmt: skip
+        return attended
+
+    def gate(self, gates: Buffer, ups: Buffer, activation: Activation) -> Buffer:
+        """Computes activation(gates) × ups, and overwrites the gates."""
+        self._add(
+            PlanStep(_GATES[activation].name, "feed-forward"),
+            **self._from_to(gates, gates), extra=ups.address, extra_stride=ups.stride_bytes,
+            columns=padded(gates.width), units=1,
+        )  # fmt: skip
+        return gates
+
+    def activate(self, values: Buffer, activation: Activation) -> None:
+        """Computes the activation of values, in place."""
+        self._add(
+            PlanStep(_ACTIVATIONS[activation].name, "feed-forward"),
+            **self._from_to(values, values), columns=padded(values.width), units=1,
+        )  # fmt: skip
+
+    def scale_and_cap(self, values: Buffer, scale: float, cap: float) -> None:
+        """Multiplies values, and limits them to cap · tanh(value / cap), in place; a cap of 0 is none."""
+        self._add(
+            PlanStep(ops.SCALE_AND_CAP.name, values.name),
+            **self._from_to(values, values), columns=padded(values.width), scale=scale, soft_cap=cap, units=1,
+        )  # fmt: skip
+
+    def build(self) -> Plan:
+        """Returns the finished plan, without kernel addresses."""
+        width = self.cache.padded_head_dim
+        return Plan(
+            rows=np.array(self._rows, ROW),
+            steps=self._steps,
+            logits=self.logits,
+            rotary=self.rotary,
+            scratch_bytes=padded(max(attention_sizes.scratch_bytes(width), amx_panel.SCRATCH_BYTES), 64),
+            keep_alive=[*self._keep_alive, self._buffers, self._temperature_tables],
+        )
+
+    def _quantize(self, source: Buffer, columns: int) -> Buffer:
+        blocks, name = source.width // columns, f"{source.name}, quantised by {columns}"
+        target = self._shared(name, blocks, (activation_bytes(source.width, columns),), np.uint8)
+        self._add(
+            PlanStep(ops.quantization(columns).name, source.name),
+            **self._from_to(source, target), columns=blocks, units=1,
+        )  # fmt: skip
+        return target
+
+    def _add_product(
+        self, matrix: Matrix, source: Buffer, target: Buffer, bias: npt.NDArray[np.float32] | None, add: bool
+    ) -> None:
+        self._keep_alive += [matrix.data, bias]
+        self._add(
+            PlanStep(
+                ops.matrix_product(matrix.layout).name, matrix.name,
+                len(matrix.data), matrix.rows * matrix.columns,
+            ),
+            per_token=PER_PLAN, barrier=0, **self._from_to(source, target),
+            weight=int(matrix.data.ctypes.data), weight_stride=matrix.tile_row_bytes, columns=matrix.blocks,
+            units=matrix.tile_count, extra=0 if bias is None else int(bias.ctypes.data), accumulate=int(add),
+        )  # fmt: skip
+
+    def _add_norm(
+        self,
+        source: Buffer,
+        target: Buffer,
+        name: str,
+        kind: NormKind,
+        heads: int = 1,
+        *,
+        vector_per_head: bool = False,
+        bias_required: bool = False,
+    ) -> None:
+        columns, vectors = source.width // heads, heads if vector_per_head else 1
+        weight = self._ones(columns) if not name else self.weights.vectors(f"{name}.weight", vectors, columns)
+        bias = self._bias(name, columns, bias_required) if name and kind == "layer" else None
+        self._keep_alive += [weight, bias]
+        self._add(
+            PlanStep(_NORMS[kind].name, name or source.name),
+            **self._from_to(source, target), weight=int(weight.ctypes.data),
+            weight_stride=weight.strides[0] if vector_per_head else 0, heads=heads, columns=columns,
+            extra=0 if bias is None else int(bias.ctypes.data), epsilon=self.sizes.epsilon, units=heads,
+        )  # fmt: skip
+
+    def _ones(self, count: int) -> npt.NDArray[np.float32]:
+        """Returns the weights of a norm without weights."""
+        ones = zeroed_array((1, padded(count)), np.float32).view(np.float32)
+        ones[:] = 1.0
+        return ones
+
+    def _matrix(self, name: MatrixName, rows: int, columns: int) -> Matrix:
+        if isinstance(name, Rows):
+            return self.weights.matrix_rows(f"{name.name}.weight", (name.first, rows, name.total), columns)
+        return self.weights.matrix(f"{name}.weight", rows, columns)
+
+    def _bias(self, name: MatrixName, width: int, required: bool) -> npt.NDArray[np.float32] | None:
+        if isinstance(name, Rows):
+            if self.weights.has(f"{name.name}.bias"):
+                return self.weights.vector_part(f"{name.name}.bias", (name.first, width, name.total))
+            name = name.own_name
+        if required or self.weights.has(f"{name}.bias"):
+            return self.weights.vector(f"{name}.bias", width)
+        return None
+
+    def _pad_queries(self, queries: Buffer, layer: int, rotation: Mapping[str, int]) -> Buffer:
+        sizes = self.sizes.layers[layer]
+        rotated = self.buffer("rotated queries", sizes.head_count * self.cache.padded_head_dim)
+        self._add(
+            PlanStep(ops.ROTATE_QUERIES.name, "queries"), **self._from_to(queries, rotated), **rotation,
+            **self._head_sizes(layer), heads=sizes.head_count, weight=self._temperatures(sizes), units=1,
+        )  # fmt: skip
+        return rotated
+
+    def _temperatures(self, sizes: LayerSizes) -> int:
+        """Returns the address of float32 (positions,), the factors of queries; 0 where there are none.
+
+        Source: llama.cpp, src/llama-graph.cpp (`llm_graph_input_attn_temp`).
+        """
+        temperature = sizes.temperature
+        if temperature is None:
+            return 0
+        if temperature not in self._temperature_tables:
+            positions = np.arange(self.cache.padded_context, dtype=np.float64)
+            steps = np.floor((positions + temperature.offset) / temperature.length)
+            table = np.asarray(1.0 + temperature.strength * np.log(steps + 1.0), np.float32)
+            self._temperature_tables[temperature] = table
+        return int(self._temperature_tables[temperature].ctypes.data)
+
+    def _shared_runs(self) -> dict[str, int]:
+        """Returns the memory in which threads share the longest attention of one token; all layers use it."""
+        runs = -(-self.cache.padded_context // attention_sizes.RUN_POSITIONS)
+        if self._shared_states is None:
+            size = attention_sizes.shared_bytes(self.cache.padded_head_dim, self.cache.state.kv_heads, runs)
+            self._shared_states = zeroed_bytes(size)
+            self._keep_alive.append(self._shared_states)
+        return {"shared": int(self._shared_states.ctypes.data), "shared_runs": runs}
+
+    def _rotation(self, layer: int) -> dict[str, int]:
+        """Returns the fields of a row that rotates; none for a layer that positions do not enter."""
+        rotation = self.sizes.layers[layer].rotation
+        if rotation is None:
+            return {}
+        table = self.rotary[rotation]
+        return {
+            "rotated_dim": rotation.dim,
+            "extra": table.address,
+            "extra_stride": table.stride_bytes,
+            "mode": NEIGHBOURS if rotation.neighbours else HALVES,
+        }
+
+    def _in_cache(self, layer: int) -> dict[str, int]:
+        return {"kv_heads": self.cache.state.kv_heads, "layer": layer, "cache_type": self.cache.kernel_type}
+
+    def _head_sizes(self, layer: int) -> dict[str, int]:
+        return {"head_dim": self.sizes.layers[layer].head_dim, "padded_head_dim": self.cache.padded_head_dim}
+
+    def _from_to(self, source: Buffer, target: Buffer) -> dict[str, int]:
+        return {
+            "input": source.address,
+            "input_stride": source.stride_bytes,
+            "output": target.address,
+            "output_stride": target.stride_bytes,
+        }
+
+    def _add(self, step: PlanStep, *, per_token: int = PER_TOKEN, barrier: int = 1, **fields: float) -> None:
+        row = np.zeros((), ROW)
+        fields |= {"per_token": per_token, "barrier": barrier, "output_tokens_only": self._output_tokens_only}
+        for name, value in fields.items():
+            row[name] = value
+        self._rows.append(row)
+        self._steps.append(step)
+
+    def _shared(self, name: str, width: int, row_shape: tuple[int, ...], dtype: npt.DTypeLike) -> Buffer:
+        if (name, width) not in self._buffers:
+            data = zeroed_array((self.batch_tokens + SPARE_TOKENS, *row_shape), dtype)
+            self._buffers[name, width] = Buffer(name, width, data)
+        return self._buffers[name, width]

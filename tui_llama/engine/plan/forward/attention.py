@@ -1,0 +1,100 @@
+"""The attention block of a layer.
+
+Sources: Vaswani et al. 2017; Ainslie et al. 2023 (query heads that share keys and values).
+"""
+
+from tui_llama.engine.plan.architectures.declaration import Architecture, HeadNorms
+from tui_llama.engine.plan.forward.plan_writer import MatrixName, PlanWriter, Rows, Values
+from tui_llama.engine.plan.forward.sublayer import emit_output
+
+_BUFFERS = ("queries", "keys", "values")
+
+
+def emit_attention(
+    plan: PlanWriter[Values], architecture: Architecture, normed: Values, residual: Values, layer: int
+) -> None:
+    """Emits residual += attention(normed)."""
+    queries, keys, values = emit_projections(plan, architecture, normed, layer)
+    norms = architecture.head_norms
+    if norms is not None and not _has_head_norms(plan, architecture, norms, layer):
+        norms = None
+    if norms is not None and not norms.is_after_rotation:
+        _emit_head_norms(plan, architecture, norms, (queries, keys), layer)
+    if norms is not None and norms.is_after_rotation:
+        plan.rotate_in_place(queries, layer, plan.sizes.layers[layer].head_count)
+        plan.rotate_in_place(keys, layer, plan.sizes.layers[layer].kv_head_count)
+        _emit_head_norms(plan, architecture, norms, (queries, keys), layer)
+        emit_scores(plan, architecture, (queries, keys, values), residual, layer, are_rotated=True)
+        return
+    emit_scores(plan, architecture, (queries, keys, values), residual, layer)
+
+
+def emit_projections(
+    plan: PlanWriter[Values], architecture: Architecture, normed: Values, layer: int
+) -> tuple[Values, Values, Values]:
+    """Emits queries, keys and values; they come from three matrices, or from the rows of one."""
+    sizes, block = plan.sizes.layers[layer], f"blk.{layer}."
+    widths = {
+        "attn_q": sizes.head_count * sizes.head_dim,
+        "attn_k": sizes.kv_head_count * sizes.head_dim,
+        "attn_v": sizes.kv_head_count * sizes.value_dim,
+    }
+    buffers = [plan.buffer(name, width) for name, width in zip(_BUFFERS, widths.values(), strict=True)]
+    targets: dict[MatrixName, Values] = {}
+    first = 0
+    is_fused = plan.has(f"{block}attn_qkv.weight")
+    for (name, width), buffer in zip(widths.items(), buffers, strict=True):
+        fused = Rows(f"{block}attn_qkv", first, sum(widths.values()), block + name)
+        targets[fused if is_fused else block + name] = buffer
+        first += width
+    plan.multiply(normed, targets, bias_required="attn_q" in architecture.required_biases)
+    return buffers[0], buffers[1], buffers[2]
+
+
+def emit_scores(
+    plan: PlanWriter[Values],
+    architecture: Architecture,
+    queries_keys_values: tuple[Values, Values, Values],
+    residual: Values,
+    layer: int,
+    *,
+    are_rotated: bool = False,
+) -> None:
+    """Emits what follows the projections: storing, softmax attention and the product with the output matrix."""
+    queries, keys, values = queries_keys_values
+    block = f"blk.{layer}."
+    plan.store(keys, values, layer, is_rotated=are_rotated)
+    if layer == plan.sizes.layer_count - 1:
+        # All keys and values are stored now, so only the tokens whose logits are wanted go on.
+        plan.continue_with_output_tokens()
+    rotated = plan.arrange(queries, layer) if are_rotated else plan.rotate(queries, layer)
+    attended = plan.attention(rotated, layer, sinks=f"{block}attn_sinks.weight" if architecture.has_sinks else "")
+    behind = architecture.norms.after_attention
+    emit_output(
+        plan, architecture, attended, block + "attn_output", residual, behind and block + behind,
+        bias_required="attn_output" in architecture.required_biases,
+    )  # fmt: skip
+
+
+def _has_head_norms(plan: PlanWriter[Values], architecture: Architecture, norms: HeadNorms, layer: int) -> bool:
+    sizes = plan.sizes.layers[layer]
+    if not norms.applies(plan.sizes, sizes):
+        return False
+    return not norms.is_optional or plan.has(f"blk.{layer}.attn_q_norm.weight")
+
+
+def _emit_head_norms(
+    plan: PlanWriter[Values],
+    architecture: Architecture,
+    norms: HeadNorms,
+    queries_keys: tuple[Values, Values],
+    layer: int,
+) -> None:
+    sizes, kind = plan.sizes.layers[layer], architecture.norms.kind
+    counts = (sizes.head_count, sizes.kv_head_count)
+    for values, name, heads in zip(queries_keys, ("attn_q_norm", "attn_k_norm"), counts, strict=True):
+        full_name = f"blk.{layer}.{name}" if norms.has_weights else ""
+        if norms.spans == "all heads":
+            plan.norm_in_place(values, full_name, kind)
+        else:
+            plan.head_norm(values, full_name, heads, kind, vector_per_head=norms.vector_per_head)

@@ -1,0 +1,43 @@
+"""The forward pass of a decoder, written once; the differences between architectures are data.
+
+This module emits the steps of a plan and computes nothing itself.
+
+Source: Vaswani et al. 2017, with norms, rotary positions and gated feed-forward blocks as in Touvron et al. 2023.
+"""
+
+from tui_llama.engine.plan.architectures.declaration import Architecture
+from tui_llama.engine.plan.forward.attention import emit_attention
+from tui_llama.engine.plan.forward.feed_forward import emit_feed_forward
+from tui_llama.engine.plan.forward.plan_writer import PlanWriter, Values
+from tui_llama.engine.plan.forward.sublayer import emit_norm
+
+
+def emit_forward_pass(plan: PlanWriter[Values], architecture: Architecture) -> None:
+    """Emits all plan steps from token ids to logits."""
+    sizes = plan.sizes
+    residual = plan.embed("token_embd", sizes.embedding_scale)
+    emit_layer = architecture.emit_layer or _emit_layer
+    for layer in range(sizes.layer_count):
+        emit_layer(plan, architecture, residual, layer)
+    normed = emit_norm(plan, architecture, residual, "output_norm")
+    has_own = architecture.output == "own" or (architecture.output == "own or embedding" and plan.has("output.weight"))
+    output = "output" if has_own else "token_embd"
+    plan.multiply(normed, {output: plan.logits}, bias_required="output" in architecture.required_biases)
+    if sizes.logit_scale != 1.0 or sizes.logit_cap:
+        plan.scale_and_cap(plan.logits, sizes.logit_scale, sizes.logit_cap)
+
+
+def _emit_layer(plan: PlanWriter[Values], architecture: Architecture, residual: Values, layer: int) -> None:
+    """Emits one layer: residual += attention(norm(residual)), then residual += feed_forward(norm(residual))."""
+    norms, block = architecture.norms, f"blk.{layer}."
+    is_side_by_side = architecture.side_by_side == "always" or (
+        architecture.side_by_side == "without a second norm"
+        and not plan.has(f"{block}{norms.before_feed_forward}.weight")
+    )
+    normed = residual
+    if norms.before_attention:
+        normed = emit_norm(plan, architecture, residual, block + norms.before_attention)
+    emit_attention(plan, architecture, normed, residual, layer)
+    if norms.before_feed_forward and not is_side_by_side:
+        normed = emit_norm(plan, architecture, residual, block + norms.before_feed_forward)
+    emit_feed_forward(plan, architecture, normed, residual, layer)

@@ -1,0 +1,123 @@
+"""The operations that forward passes are written in.
+
+`plan.PlanBuilder` turns them into rows that can be run; `coverage` only notes which tensors they read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+
+from tui_llama.engine.plan.architectures.declaration import Activation, NormKind
+
+if TYPE_CHECKING:
+    from tui_llama.engine.tensors.hyperparameters import Hyperparameters
+
+Values = TypeVar("Values")
+"""Stands for the numbers that go from one operation to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A range of rows of a tensor that holds several matrices, one below the other.
+
+    Args:
+        name: The tensor's name, without `.weight`.
+        first: The first row.
+        total: Rows of the whole tensor.
+        own_name: The name that the matrix would have in a tensor of its own; its bias may have that name.
+    """
+
+    name: str
+    first: int
+    total: int
+    own_name: str
+
+
+MatrixName: TypeAlias = str | Rows
+"""Names a matrix: a tensor's name without `.weight`, or a range of its rows, as many as the product is wide."""
+
+
+class PlanWriter(Protocol[Values]):
+    """Receives the operations of a forward pass, one after the other. Names of tensors are without `.weight`."""
+
+    @property
+    def sizes(self) -> "Hyperparameters":
+        """The model's sizes."""
+        ...
+
+    @property
+    def logits(self) -> Values:
+        """Buffer for the logits."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Tells whether the model has a tensor of that name."""
+        ...
+
+    def buffer(self, name: str, width: int) -> Values:
+        """Returns memory for `width` numbers of each token."""
+        ...
+
+    def embed(self, name: str, scale: float) -> Values:
+        """Looks up the embedding rows of token ids, and multiplies them."""
+        ...
+
+    def norm(self, source: Values, name: str, kind: NormKind, *, bias_required: bool = False) -> Values:
+        """Computes the norm of whole rows into a buffer that the next norm overwrites. Norms of kind "layer" have biases."""
+        ...
+
+    def norm_in_place(self, values: Values, name: str, kind: NormKind) -> None:
+        """Computes the norm of whole rows over the rows themselves."""
+        ...
+
+    def head_norm(
+        self, values: Values, name: str, heads: int, kind: NormKind, *, vector_per_head: bool = False
+    ) -> None:
+        """Computes the norm of each of the heads in a row, in place. Without weights if the name is ""."""
+        ...
+
+    def multiply(
+        self, source: Values, targets: Mapping[MatrixName, Values], *, add: bool = False, bias_required: bool = False
+    ) -> None:
+        """Multiplies one input with the matrices of some names, and adds their biases."""
+        ...
+
+    def add(self, target: Values, source: Values, scale: float) -> None:
+        """Adds values, multiplied by a factor, to others."""
+        ...
+
+    def rotate(self, queries: Values, layer: int) -> Values:
+        """Rotates the queries for their positions, and applies the layer's temperature."""
+        ...
+
+    def rotate_in_place(self, values: Values, layer: int, heads: int) -> None:
+        """Rotates queries or keys for their positions where they are, before they are normed."""
+        ...
+
+    def arrange(self, queries: Values, layer: int) -> Values:
+        """Does as `rotate` with queries that were rotated before."""
+        ...
+
+    def store(self, keys: Values, values: Values, layer: int, *, is_rotated: bool = False) -> None:
+        """Rotates the keys for their positions, unless they are, and stores keys and values in the KV cache."""
+        ...
+
+    def continue_with_output_tokens(self) -> None:
+        """Restricts all further operations to tokens whose logits are wanted."""
+        ...
+
+    def attention(self, rotated: Values, layer: int, *, sinks: str = "") -> Values:
+        """Computes softmax attention over the layer's keys and values; the sinks' name is a whole one."""
+        ...
+
+    def gate(self, gates: Values, ups: Values, activation: Activation) -> Values:
+        """Computes activation(gates) × ups."""
+        ...
+
+    def activate(self, values: Values, activation: Activation) -> None:
+        """Computes the activation of values, in place."""
+        ...
+
+    def scale_and_cap(self, values: Values, scale: float, cap: float) -> None:
+        """Multiplies values, and limits them to cap · tanh(value / cap), in place; a cap of 0 is none."""
+        ...

@@ -1,0 +1,39 @@
+"""The way from the residual stream into a block of a layer, and back."""
+
+from tui_llama.engine.plan.architectures.declaration import Architecture
+from tui_llama.engine.plan.forward.plan_writer import PlanWriter, Values
+
+
+def emit_norm(plan: PlanWriter[Values], architecture: Architecture, source: Values, name: str) -> Values:
+    """Emits norm(source), and returns it."""
+    norms = architecture.norms
+    return plan.norm(source, name, norms.kind, bias_required=norms.biases_required)
+
+
+def emit_output(
+    plan: PlanWriter[Values],
+    architecture: Architecture,
+    source: Values,
+    matrix: str,
+    residual: Values,
+    norm_behind: str,
+    *,
+    bias_required: bool,
+) -> None:
+    """Emits residual += scale · norm(matrix · source); the norm's whole name is "" where there is none."""
+    scale = plan.sizes.residual_scale
+    if not norm_behind and scale == 1.0:
+        plan.multiply(source, {matrix: residual}, add=True, bias_required=bias_required)
+        return
+    output = plan.buffer("block output", plan.sizes.embedding_size)
+    plan.multiply(source, {matrix: output}, bias_required=bias_required)
+    add_output(plan, architecture, output, residual, norm_behind)
+
+
+def add_output(
+    plan: PlanWriter[Values], architecture: Architecture, output: Values, residual: Values, norm_behind: str
+) -> None:
+    """Emits residual += scale · norm(output)."""
+    if norm_behind:
+        plan.norm_in_place(output, norm_behind, architecture.norms.kind)
+    plan.add(residual, output, plan.sizes.residual_scale)

@@ -1,0 +1,154 @@
+"""Reads and checks all sizes of a model, layer by layer.
+
+Unknown keys are ignored; a missing key is named in the error. `plan/architectures` says what the keys mean.
+
+Source: llama.cpp, src/llama-model.cpp (`load_hparams`) and src/llama-arch.cpp.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tui_llama.engine.gguf.file import GgufFile, StringArray
+from tui_llama.engine.layouts.attention import MOST_ROWS
+from tui_llama.engine.plan.architectures.declaration import Architecture
+from tui_llama.engine.plan.sizes.keys import OTHER_MODEL_HINT, Keys
+from tui_llama.engine.plan.sizes.rotations import ASSUMED_CONTEXT, read_rotation
+from tui_llama.engine.plan.sizes.windows import read_windows
+from tui_llama.engine.tensors.hyperparameters import (
+    MAX_CONTEXT,
+    MAX_HEAD_DIM,
+    MAX_HEADS,
+    MAX_SIZE,
+    MAX_VOCAB,
+    Hyperparameters,
+    LayerSizes,
+    Rotation,
+)
+
+_NO_CONTEXT_NOTICE: Final = (
+    f"The model file does not give the length of its context (context_length is 0); {ASSUMED_CONTEXT} is assumed."
+)
+_EPSILON_KEYS: Final = {"rms": "attention.layer_norm_rms_epsilon", "layer": "attention.layer_norm_epsilon"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSizes:
+    """The sizes of a model, and what only the check of the file's content needs to know.
+
+    Attributes:
+        sizes: The sizes.
+        used_keys: The keys that they were read from, without the architecture's name.
+        predicting_blocks: Blocks behind the layers that predict several tokens; they are not used.
+    """
+
+    sizes: Hyperparameters
+    used_keys: frozenset[str]
+    predicting_blocks: int
+
+
+def read_sizes(file: GgufFile, architecture: Architecture) -> ReadSizes:
+    """Reads and checks the sizes of the model in `file`.
+
+    Raises:
+        ModelFileError: a key is missing, of the wrong type, out of bounds, or contradicts another.
+    """
+    keys = Keys(file)
+    declared_context = _context_length(keys)
+    sizes = Hyperparameters(
+        architecture=keys.architecture,
+        embedding_size=keys.embedding_size,
+        layers=_layers(keys, architecture, declared_context),
+        epsilon=_epsilon(keys, architecture),
+        context_length=declared_context or ASSUMED_CONTEXT,
+        vocab_size=_vocab_size(keys),
+        embedding_scale=architecture.embedding_scale(keys),
+        residual_scale=architecture.residual_scale(keys),
+        logit_scale=architecture.logit_scale(keys),
+        logit_cap=architecture.logit_cap(keys),
+        notices=() if declared_context else (_NO_CONTEXT_NOTICE,),
+    )
+    return ReadSizes(sizes, frozenset(keys.used), keys.predicting_blocks)
+
+
+def _layers(keys: Keys, architecture: Architecture, context_length: int) -> tuple[LayerSizes, ...]:
+    head_counts = keys.sizes("attention.head_count", MAX_HEADS, keys.layer_count)
+    kv_head_counts = _kv_head_counts(keys, head_counts)
+    hidden_sizes = keys.sizes("feed_forward_length", MAX_SIZE, keys.layer_count)
+    windows = read_windows(keys, architecture.windows)
+    rotations: dict[tuple[int, bool], Rotation] = {}
+    score_cap, temperature = architecture.score_cap(keys), architecture.temperature(keys)
+    layers = []
+    for layer, window in enumerate(windows):
+        has_window = window > 0
+        head_dim, value_dim = _head_dims(keys, head_counts[layer], has_window)
+        if (head_dim, has_window) not in rotations:
+            rotations[head_dim, has_window] = read_rotation(
+                keys, architecture.rotation, head_dim, context_length, has_window=has_window
+            )
+        is_rotated = not architecture.rotation.unrotated(keys, layer, has_window)
+        layers.append(
+            LayerSizes(
+                head_count=head_counts[layer],
+                kv_head_count=kv_head_counts[layer],
+                head_dim=head_dim,
+                value_dim=value_dim,
+                rotation=rotations[head_dim, has_window] if is_rotated else None,
+                attention_scale=architecture.attention_scale(keys, head_dim),
+                score_cap=score_cap,
+                window=window,
+                is_chunked=has_window and architecture.windows is not None and architecture.windows.is_chunked,
+                temperature=temperature if architecture.has_temperature(keys, layer, has_window) else None,
+                kv_source=layer,
+                hidden_size=hidden_sizes[layer],
+            )
+        )
+    return tuple(layers)
+
+
+def _context_length(keys: Keys) -> int:
+    """Reads the context length; 0 if the file leaves it open."""
+    return keys.count("context_length", MAX_CONTEXT, None)
+
+
+def _kv_head_counts(keys: Keys, head_counts: tuple[int, ...]) -> tuple[int, ...]:
+    key = "attention.head_count_kv"
+    counts = keys.sizes(key, MAX_HEADS, len(head_counts)) if keys.has(key) else head_counts
+    for head_count, kv_head_count in zip(head_counts, counts, strict=True):
+        if head_count % kv_head_count:
+            raise keys.refuse(key, f"{kv_head_count} does not divide the {head_count} query heads")
+        group = head_count // kv_head_count
+        if group > MOST_ROWS:
+            what = f"{group} query heads share one, more than the {MOST_ROWS} supported"
+            raise keys.refuse(key, what, OTHER_MODEL_HINT)
+    return counts
+
+
+def _head_dims(keys: Keys, head_count: int, has_window: bool) -> tuple[int, int]:
+    """Returns the elements of a head's query and key, and of its value."""
+    default = keys.embedding_size // head_count
+    sizes = []
+    for name in ("attention.key_length", "attention.value_length"):
+        key = f"{name}_swa" if has_window and keys.has(f"{name}_swa") else name
+        size = keys.size(key, MAX_HEAD_DIM, default)
+        if head_count * size > MAX_SIZE:
+            raise keys.refuse(key, f"{head_count} heads of {size} are more than {MAX_SIZE}")
+        sizes.append(size)
+    return sizes[0], sizes[1]
+
+
+def _epsilon(keys: Keys, architecture: Architecture) -> float:
+    if not architecture.norms.epsilon_is_read:
+        return 0.0
+    key = _EPSILON_KEYS[architecture.norms.kind]
+    epsilon = keys.number(key)
+    if not 0 <= epsilon < 1:
+        raise keys.refuse(key, f"{epsilon} is not between 0 and 1")
+    return epsilon
+
+
+def _vocab_size(keys: Keys) -> int:
+    """Reads the vocabulary's size: from the vocabulary, as in llama.cpp, or else from the key."""
+    tokens = keys.file.get_strings("tokenizer.ggml.tokens", None)
+    if isinstance(tokens, StringArray):
+        return keys.bounded("vocab_size", len(tokens), MAX_VOCAB)
+    return keys.size("vocab_size", MAX_VOCAB)
