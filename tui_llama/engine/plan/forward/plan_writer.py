@@ -63,7 +63,7 @@ class PlanWriter(Protocol[Values]):
         ...
 
     def norm(self, source: Values, name: str, kind: NormKind, *, bias_required: bool = False) -> Values:
-        """Computes the norm of whole rows into a buffer that the next norm overwrites. Norms of kind "layer" have biases."""
+        """Computes the norm of rows into a buffer that the next norm overwrites; those of kind "layer" have biases."""
         ...
 
     def norm_in_place(self, values: Values, name: str, kind: NormKind) -> None:
