@@ -90,11 +90,17 @@ def shared_folder() -> Path:
 
     The folder is TUI_LLAMA_SHARED, else `shared` beside the checkout.
     """
+    folder = find_shared_folder()
+    if folder is None:
+        pytest.skip("needs llama.cpp's files, which are not part of this repository (TUI_LLAMA_SHARED)")
+    return folder
+
+
+def find_shared_folder() -> Path | None:
+    """Returns the folder of llama.cpp's files, or None where there is none."""
     beside = Path(__file__).resolve().parents[2] / "shared"
     folder = Path(os.environ.get("TUI_LLAMA_SHARED") or beside)
-    if not folder.is_dir():
-        pytest.skip(f"needs llama.cpp's files, which are not part of this repository, in {folder} (TUI_LLAMA_SHARED)")
-    return folder
+    return folder if folder.is_dir() else None
 
 
 @pytest.fixture(scope="session")

@@ -39,28 +39,6 @@ def relative_error(got: npt.NDArray[np.float32], exact: npt.NDArray[np.float32])
     return float(np.sqrt((difference**2).mean() / (exact.astype(np.float64) ** 2).mean()))
 
 
-GOLDEN = [
-    *(f"llama-tiny-{name}" for name in sorted(SUPPORTED)),
-    *(f"llama-tiny-F16+{name}" for name in ("factors", "linear", "yarn")),
-    *("llama-tiny-Q4_K_M", "llama-tiny-mha-Q4_K_M", "qwen2-tiny-F16", "qwen2-tiny-F16+yarn", "qwen2-tiny-Q4_K_M"),
-    *("qwen3-tiny-F16", "qwen3-tiny-Q4_K_M"),
-    *(f"llama-tiny-{name}" for name in ("IQ4_XS", "Q2_K", "Q3_K")),  # decoded to F16
-]
-
-
-@pytest.mark.shared
-@pytest.mark.parametrize("name", GOLDEN)
-def test_logits_are_as_close_to_the_truth_as_the_peer_s(shared_folder: Path, name: str) -> None:
-    path = shared_folder / "golden" / "logits" / f"{name}.gguf"
-    reference = np.load(path.with_suffix(".npz") if "+" not in name else f"{str(path)[:-5]}.npz")
-    with open_model(path, threads=2) as model:
-        ours = relative_error(model.logits(reference["tokens"].tolist()), reference["exact"])
-    peer = relative_error(reference["peer"], reference["exact"])
-    assert ours <= 1.2 * peer
-    if "F16" in name or "F32" in name:
-        assert ours <= 5e-4
-
-
 @pytest.mark.shared
 def test_greedy_text_of_the_stories_model_is_the_peer_s(shared_folder: Path) -> None:
     golden = (shared_folder / "golden" / "text" / "stories260K-greedy-200.txt").read_text()
