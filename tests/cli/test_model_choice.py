@@ -50,6 +50,15 @@ def test_a_file_comes_before_a_name(models_folder: Path, monkeypatch: pytest.Mon
     assert named_model("~/starter") == str(tmp_path / "starter")
 
 
+@pytest.mark.parametrize("name", ["Split", "Split-00001-of-00002.gguf", "Split-00002-of-00002.gguf", "{folder}/{name}"])
+def test_a_part_of_a_split_model_means_its_first(name: str, models_folder: Path) -> None:
+    for number in (1, 2):
+        (models_folder / f"Split-0000{number}-of-00002.gguf").write_bytes(b"GGUF" + bytes(20))
+
+    named = name.format(folder=models_folder, name="Split-00002-of-00002.gguf")
+    assert named_model(named) == str(models_folder / "Split-00001-of-00002.gguf")
+
+
 @pytest.mark.parametrize("name", ["missing.gguf", "folder/model", "~/model"])
 def test_what_is_written_as_a_path_stays_one(
     name: str, models_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

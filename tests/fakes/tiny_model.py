@@ -105,6 +105,7 @@ def make_tiny_model(
     add_bos: bool | None = None,
     name: str = "Tiny",
     metadata: Mapping[str, str | bool | int | float] | None = None,
+    tensors_per_part: int = 0,
 ) -> Path:
     """Writes a model of a megabyte or less.
 
@@ -123,13 +124,14 @@ def make_tiny_model(
         add_bos: Whether prompts begin with the beginning-of-text token, by default not in the qwen family.
         name: The model's name in its metadata.
         metadata: More keys of the file, with their values.
+        tensors_per_part: Where it is not 0, the model is split into files of at most so many tensors.
 
     Returns:
-        `path`.
+        `path`, or the path of the first part.
     """
     shape = shape or default_shape(architecture, quantization)
     words = make_vocabulary(vocabulary)
-    writer = gguf.GGUFWriter(path, architecture)
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=tensors_per_part)
     writer.add_name(name)
     _add_metadata(writer, metadata or {})
     _add_sizes(writer, architecture, shape, layers)
@@ -146,7 +148,7 @@ def make_tiny_model(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file(progress=False)
     writer.close()
-    return path
+    return next(path.parent.glob(f"{path.stem}-00001-of-*.gguf")) if tensors_per_part else path
 
 
 def default_shape(architecture: Architecture = "llama", quantization: str = "F32") -> TinyShape:

@@ -163,8 +163,23 @@ def test_what_is_being_unpacked_is_no_model_yet(find: Find) -> None:
 
 
 def test_the_first_part_of_a_split_model_stands_for_it(find: Find) -> None:
-    put(paths.models_folder() / "Tiny-00001-of-00003.gguf")
-    assert names(find()) == ["Tiny"]
+    for number in (1, 2, 3):
+        path = put(paths.models_folder() / f"Tiny-0000{number}-of-00003.gguf", MODEL + bytes(number))
+    assert find() == [FoundModel(path.with_name("Tiny-00001-of-00003.gguf"), "Tiny", 3 * 24 + 6, "our folder")]
+
+
+def test_a_split_model_of_two_snapshots_is_the_one_with_more_parts(find: Find, home: Path) -> None:
+    repository = home / ".cache/huggingface/hub/models--a--b"
+    for number in (1, 2):
+        put(repository / "blobs" / f"{number}", MODEL)
+    for snapshot, numbers in (("0123abc", (1,)), ("4567def", (1, 2)), ("89abcde", (1,))):
+        for number in numbers:
+            link = repository / "snapshots" / snapshot / "Q4" / f"Tiny-0000{number}-of-00002.gguf"
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(Path("../../../blobs") / f"{number}")
+
+    path = repository / "snapshots" / "4567def" / "Q4" / "Tiny-00001-of-00002.gguf"
+    assert find() == [FoundModel(path, "Tiny", 48, "Hugging Face")]
 
 
 def test_the_ending_may_be_in_capitals(find: Find) -> None:

@@ -14,6 +14,7 @@ from tui_llama import paths
 from tui_llama.cli.errors import say
 from tui_llama.cli.servers.choice import refuse_options_of_our_engine, server_model
 from tui_llama.errors import ModelFileError, UserError
+from tui_llama.files.model_parts import known_by, without_part
 from tui_llama.servers.address import is_server_address, remote_model
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def given_model(options: Mapping[str, object]) -> str | None:
 def named_model(name: str) -> str:
     """Returns the path that a name means: the file of that path, else the one model on this machine with that name.
 
-    A name that is written as a path is returned as one, even where there is no such file. So is the address of a model
-    of a server.
+    Any part of a split model means its first. A name that is written as a path is returned as one,
+    even where there is no such file. So is the address of a model of a server.
 
     Raises:
         UserError: it is no path, and no model is called so, or several are.
@@ -97,7 +98,7 @@ def named_model(name: str) -> str:
         return str(remote_model(name))
     file = paths.typed_file(name)
     if file is not None:
-        return str(file)
+        return str(known_by(file))
     path = paths.typed_path(name)
     is_path = path is not None and (os.sep in name or path.suffix.lower() == ".gguf")
     if path is not None and is_path and not name.casefold().startswith(_HUB) and not _models_called(name):
@@ -164,7 +165,7 @@ def _models_called(name: str) -> "list[FoundModel]":
     from tui_llama.models.catalogue import entry_for_file, find_entry
     from tui_llama.models.library import find_models
 
-    name = name[: -len(_ENDING)] if name.lower().endswith(_ENDING) else name
+    name = without_part(name[: -len(_ENDING)] if name.lower().endswith(_ENDING) else name)
     found, wanted, entry = find_models(), _plain(name), find_entry(name)
     exact = [model for model in found if _plain(model.name) == wanted]
     known = [model for model in found if entry is not None and entry_for_file(model.name) is entry]

@@ -11,9 +11,10 @@ from tui_llama.cli.model_choice import model_called
 from tui_llama.cli.table import print_table
 from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.engine.model.facts import read_model_facts
+from tui_llama.files.model_parts import known_by, without_part
 from tui_llama.models.described import DescribedModel, OfferedModel, context_words, describe
 from tui_llama.models.downloads import size_words
-from tui_llama.models.library import FoundModel, find_models
+from tui_llama.models.library import FoundModel, find_models, model_bytes
 from tui_llama.models.machine import Machine, measured_machine
 from tui_llama.models.names import short_name
 from tui_llama.models.record import was_pulled
@@ -40,9 +41,10 @@ def choose_found(name: str) -> FoundModel:
     path = typed_file(name)
     if path is None:
         return model_called(name)
+    path = known_by(path)
     resolved = os.path.realpath(path)
     same = (found for found in find_models() if os.path.realpath(found.path) == resolved)
-    return next(same, FoundModel(path, path.stem, path.stat().st_size, _NAMED_BY_HAND))
+    return next(same, FoundModel(path, without_part(path.stem), model_bytes(path) or 0, _NAMED_BY_HAND))
 
 
 def print_lists(

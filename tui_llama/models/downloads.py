@@ -32,9 +32,9 @@ class Downloaded(msgspec.Struct, frozen=True, tag=True):
     """A download has ended well.
 
     Attributes:
-        path: The model file, absolute.
-        was_there: Whether the file was on this machine already, so that nothing was fetched.
-        companions: Files that were put on the machine together with it, such as its licence.
+        path: The model file, absolute; of a split model the first part.
+        was_there: Whether that file was on this machine already, so that this program did not put it there.
+        companions: Files that were put on the machine together with it: its licence, or the other parts.
     """
 
     path: str

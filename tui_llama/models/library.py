@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from tui_llama import paths
+from tui_llama.files.model_parts import all_parts, part_name, without_part
 from tui_llama.models.starter.file import WORKING_FOLDER_PREFIX
 
 MAX_DEPTH: Final = 8
@@ -39,7 +40,6 @@ _ORIGINS: Final = (OUR_FOLDER, HUGGING_FACE, LM_STUDIO, LLAMA_CPP, OLLAMA)
 
 _MAGIC: Final = b"GGUF"
 _UNFINISHED: Final = ".incomplete"  # as hub/cache.py and huggingface_hub itself call them
-_PART = re.compile(r"-(?P<number>\d{5})-of-\d{5}$")
 _DIGEST = re.compile(r"sha256:(?P<hexadecimal>[0-9a-f]{64})")
 _OLLAMA_WEIGHTS: Final = "application/vnd.ollama.image.model"
 _OLLAMA_HOSTS: Final = frozenset({"registry.ollama.ai", "ollama.com"})
@@ -49,12 +49,12 @@ Structure = TypeVar("Structure", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """A model file on this machine.
+    """A model on this machine.
 
     Args:
-        path: Its absolute path; may be a link, as in the Hugging Face cache.
+        path: Its absolute path, of a split model that of the first part; may be a link, as in the Hugging Face cache.
         name: What to call it: its file name without the ending, or Ollama's name and tag. Not safe to print.
-        size_bytes: Of the file.
+        size_bytes: Of the file, or of all parts that are there.
         origin: The owner of its folder, such as "Ollama".
     """
 
@@ -97,8 +97,8 @@ class _LmStudioSettings(msgspec.Struct, frozen=True, rename="camel"):
 def find_models(home: Path | None = None, environment: Mapping[str, str] | None = None) -> list[FoundModel]:
     """Lists the model files on this machine: our own first, then by origin, each in the order of names.
 
-    A file that several folders lead to is listed once. Projectors of images (`mmproj`) and the later parts of split
-    models are left out, since they cannot be opened by themselves.
+    A file that several folders lead to is listed once, and a split model as the first of its parts. Projectors of
+    images (`mmproj`) are left out, since they cannot be opened by themselves.
 
     Args:
         home: The user's home folder; by default the real one.
@@ -129,8 +129,10 @@ class _Search:
             status = _status(path)
             # In our own folder, what is no model is listed too: its user expects it, and learns why it cannot run.
             if status is not None and (_holds_gguf(path, status) or (origin == OUR_FOLDER and _is_file(status))):
-                model = FoundModel(path.absolute(), _encodable(name), status.st_size, origin)
-                found.setdefault((status.st_dev, status.st_ino), model)
+                model = FoundModel(path.absolute(), _encodable(name), model_bytes(path) or 0, origin)
+                known = found.setdefault((status.st_dev, status.st_ino), model)
+                if model.size_bytes > known.size_bytes:  # of several snapshots of a split model, one with more parts
+                    found[status.st_dev, status.st_ino] = model
         return sorted(found.values(), key=_place_in_list)
 
     def unfinished(self) -> Iterator[UnfinishedDownload]:
@@ -152,8 +154,8 @@ class _Search:
         ):
             for folder in folders:
                 for path in self._files_below(folder):
-                    if _is_whole_model(path):
-                        yield path, _PART.sub("", path.stem), origin
+                    if _stands_for_a_model(path):
+                        yield path, without_part(path.stem), origin
         for folder in self._ollama_folders():
             for path, name in self._ollama_models(folder):
                 yield path, name, OLLAMA
@@ -253,11 +255,18 @@ class _Search:
         return sorted(found)
 
 
-def _is_whole_model(path: Path) -> bool:
+def model_bytes(path: Path) -> int | None:
+    """Returns the bytes of a model's file, or of all its parts that are there; None if the first is not there."""
+    first, *others = map(paths.file_bytes, all_parts(path))
+    return None if first is None else first + sum(filter(None, others))
+
+
+def _stands_for_a_model(path: Path) -> bool:
+    """Tells whether a name is that of a model, or of the first part of one."""
     if path.suffix.lower() != ".gguf" or "mmproj" in path.name.lower():
         return False
-    part = _PART.search(path.stem)
-    return part is None or int(part["number"]) == 1
+    part = part_name(path.name)
+    return part is None or part.number == 1
 
 
 def _is_file(status: os.stat_result) -> bool:

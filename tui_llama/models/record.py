@@ -44,7 +44,8 @@ def note_pulled(path: Path, *companions: Path) -> None:
 
     Args:
         path: The model file.
-        companions: Files that were put on the machine together with it, such as its licence, and are removed with it.
+        companions: Files that were put on the machine together with it and are removed with it: its licence, or the
+            other parts of a split model.
     """
     status = path.stat()
     with _alone():
@@ -70,8 +71,10 @@ def was_pulled(path: Path) -> bool:
 
 
 def size_when_pulled(path: Path) -> int | None:
-    """Returns how many bytes a file had when this program fetched it; None where it did not."""
-    return next((each.size_bytes for each in _read() if each.path == str(path)), None)
+    """Returns how many bytes a file, or a later part, had when this program fetched it; None where it did not."""
+    sizes = {each.path: each.size_bytes for pulled in _read() for each in pulled.with_it}
+    sizes.update((pulled.path, pulled.size_bytes) for pulled in _read())
+    return sizes.get(str(path))
 
 
 def remove_pulled(path: Path) -> int:
@@ -120,7 +123,7 @@ def _remove(path: Path) -> int:
     target = Path(os.path.realpath(path))
     size_bytes = target.stat().st_size if target.exists() else 0
     if path.is_symlink():
-        if _is_blob_of(target, path) and not _is_linked(target, path):
+        if _is_blob_of(target, path) and not is_linked(target, path):
             target.unlink(missing_ok=True)
         else:
             size_bytes = 0
@@ -144,9 +147,10 @@ def _is_blob_of(target: Path, link: Path) -> bool:
     return repository is not None and target.parent == Path(os.path.realpath(repository.parent / "blobs"))
 
 
-def _is_linked(blob: Path, known: Path) -> bool:
+def is_linked(blob: Path, known: Path) -> bool:
     """Tells whether another link in the snapshots of the repository than the known one leads to a blob."""
     known = Path(os.path.realpath(known.parent)) / known.name
+    blob = Path(os.path.realpath(blob))
     links = (path for path in (blob.parent.parent / "snapshots").rglob("*") if path.is_symlink() and path != known)
     return any(Path(os.path.realpath(link)) == blob for link in links)
 

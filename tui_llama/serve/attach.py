@@ -31,6 +31,7 @@ from tui_llama.engine.process.sockets import (
 )
 from tui_llama.engine.requests import LoadRequest
 from tui_llama.errors import EngineError
+from tui_llama.files.model_parts import all_parts
 from tui_llama.serve.attached_screen import NOTICE_SECONDS, AttachedScreen
 from tui_llama.serve.queue import EngineQueue
 
@@ -245,13 +246,13 @@ class _ServedModel:
         return ModelLoaded(model, (_STORES_NOTHING,) if stores_less else ())
 
 
-def _file_mark(path: str) -> tuple[int, int] | None:
-    """Returns the size and the time of change of a file; None if it cannot be reached."""
+def _file_mark(path: str) -> tuple[tuple[int, int], ...] | None:
+    """Returns the size and the time of change of a model's file, or of all its parts; None if one cannot be reached."""
     try:
-        status = Path(path).stat()
+        states = [part.stat() for part in all_parts(Path(path))]
     except (OSError, ValueError):
         return None
-    return status.st_size, status.st_mtime_ns
+    return tuple((status.st_size, status.st_mtime_ns) for status in states)
 
 
 def _locked(path: Path) -> int:

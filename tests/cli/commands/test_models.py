@@ -105,6 +105,21 @@ def test_a_model_is_one_line_with_what_one_wants_to_know(put: Put) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
 
 
+def test_a_split_model_is_one_line_with_the_size_of_all_parts_and_is_removed_whole() -> None:
+    folder = paths.make_private_folder(paths.models_folder())
+    first = make_tiny_model(folder / "Split.gguf", quantization="Q8_0", tensors_per_part=9)
+    parts = sorted(folder.iterdir())
+    (model,) = json_lines(run("models", "list", "--json"))
+    assert model["path"] == str(first)
+    assert model["file_bytes"] == sum(path.stat().st_size for path in parts)
+    assert run("models", "show", str(parts[-1])).stdout == run("models", "show", "Split").stdout
+
+    note_pulled(first, *parts[1:])
+    result = run("models", "remove", "--yes", str(parts[-1]))
+    assert (result.exit_code, list(folder.iterdir())) == (0, [])
+    assert f"Removed {first}" in result.stderr
+
+
 def test_models_stand_in_columns(put: Put) -> None:
     put("A.gguf")
     put("A-much-longer-name.gguf")

@@ -240,11 +240,6 @@ def test_an_alignment_that_is_an_array_is_refused(refusal: Refusal) -> None:
     assert "should be of type uint32" in str(refusal(gguf_bytes([key])))
 
 
-def test_one_part_of_several_is_refused(refusal: Refusal) -> None:
-    error = refusal(gguf_bytes([scalar("split.count", ValueType.UINT16, 2)]))
-    assert "split into several files" in str(error)
-
-
 def test_the_only_part_is_read(opened: Callable[[bytes], GgufFile]) -> None:
     with opened(gguf_bytes([scalar("split.count", ValueType.UINT16, 1)])) as file:
         assert file.get_int("split.count") == 1

@@ -114,7 +114,7 @@ def test_a_file_that_is_just_being_written_needs_no_other_reason(tiny: Path, mon
         grow(tiny)
         return read_header(name, source, find)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("tui_llama.engine.gguf.file.read_header", grow_and_read)
+    monkeypatch.setattr("tui_llama.engine.gguf.parts.read_header", grow_and_read)
     with pytest.raises(ModelFileError, match="was written to while it was read"):
         open_model(tiny, threads=1)
     assert "was written to while it was read" in read_model_facts(tiny).refusal

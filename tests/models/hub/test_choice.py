@@ -8,7 +8,7 @@ PARTS = ("x-Q8_0-00001-of-00002.gguf", "x-Q8_0-00002-of-00002.gguf")
 
 
 def chosen(*names: str, file: str = "", quantization: str = "") -> str:
-    return choose(HubReference("o/r", file=file, quantization=quantization), [HubFile(name) for name in names]).name
+    return choose(HubReference("o/r", file=file, quantization=quantization), [HubFile(name) for name in names])[0].name
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,8 @@ def test_the_quantization_is_read_from_the_name(name: str, quantization: str) ->
         (("x-Q4_K_M.gguf", "mmproj-x-Q4_K_M.gguf"), "x-Q4_K_M.gguf"),
         (("mmproj-x-f16.gguf", "x-BF16.gguf"), "x-BF16.gguf"),
         (("imatrix_unsloth.gguf", "x-F16.gguf"), "x-F16.gguf"),
-        ((*PARTS, "x-F16.gguf"), "x-F16.gguf"),
+        ((*PARTS, "x-F16.gguf"), PARTS[0]),
+        ((*PARTS, "x-Q6_K.gguf"), "x-Q6_K.gguf"),
         (("x-UD-Q4_K_XL.gguf", "x-Q4_K_M.gguf", "x-UD-Q4_K_M.gguf"), "x-Q4_K_M.gguf"),
     ],
 )
@@ -81,9 +82,8 @@ def test_the_exact_quantization_comes_before_variants_of_it() -> None:
         (("a-Q8_0.gguf", "b-Q8_0.gguf"), "", "Q8_0", "2 matching files", "hf:o/r:a-Q8_0.gguf"),
         (("a-Q8_0.gguf", "a-Q6_K.gguf"), "", "Q4_K_M", "has no Q4_K_M", "It has Q6_K, Q8_0."),
         (("tiny-Q8_0.gguf", "other.gguf"), "tiny-Q8.gguf", "", "has no file tiny-Q8.gguf", "It has tiny-Q8_0.gguf."),
-        (PARTS, "", "", "2 parts of a split model", "smaller quantization"),
-        (PARTS, "", "Q8_0", "2 parts of a split model", "smaller quantization"),
-        (PARTS, PARTS[1], "", "2 parts of a split model", "smaller quantization"),
+        (PARTS[:1], "", "", f"all 2 parts of the model: {PARTS[1]} is missing", "Choose another"),
+        (PARTS[1:], "", "Q8_0", f"all 2 parts of the model: {PARTS[0]} is missing", "Choose another"),
         (("mmproj.gguf",), "", "", "only the image part of a model", "hf:o/r"),
         (("mmproj.gguf", "x.gguf"), "mmproj.gguf", "", "only the image part of a model", "hf:o/r"),
     ],
@@ -97,6 +97,15 @@ def test_what_cannot_be_chosen_is_refused_and_said_what_there_is(
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize("reference", [("", ""), ("", "Q8_0"), (PARTS[0], ""), (PARTS[1], "")])
+def test_of_a_split_model_all_parts_are_chosen_in_order(reference: tuple[str, str]) -> None:
+    file, quantization = reference
+    files = [HubFile(f"folder/{name}") for name in ("other-Q2_K.gguf", *reversed(PARTS))]
+    wanted = HubReference("o/r", file=f"folder/{file}" if file else "", quantization=quantization)
+
+    assert [each.name for each in choose(wanted, files)] == [f"folder/{name}" for name in PARTS]
+
+
 def test_long_lists_are_cut_short() -> None:
     with pytest.raises(DownloadError, match="and 94 more"):
         chosen(*(f"model-{number}.gguf" for number in range(100)))
@@ -105,4 +114,4 @@ def test_long_lists_are_cut_short() -> None:
 def test_only_models_that_can_be_run_by_themselves_are_offered() -> None:
     names = (*PARTS, "mmproj-x.gguf", "x.imatrix.gguf", "x-Q4_K_M-imatrix.gguf", "x.gguf")
 
-    assert [file.name for file in whole_models([HubFile(name) for name in names])] == list(names[-2:])
+    assert [file.name for file in whole_models([HubFile(name) for name in names])] == [PARTS[0], *names[-2:]]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from tui_llama.chats.open_chat import OpenChat
 from tui_llama.errors import SettingsError
+from tui_llama.files.model_parts import without_part
 
 if TYPE_CHECKING:
     from tui_llama.settings import Settings
@@ -46,6 +47,6 @@ def hint_of_persona(chat: OpenChat, settings: "Settings", model_path: str) -> st
 
 
 def plain_name(name: str) -> str:
-    """Returns a model's name as names are compared: letters and digits alone, without the ending of files."""
-    name = name.casefold().removesuffix(".gguf")
+    """Returns a model's name as names are compared: letters and digits alone, without what only files have."""
+    name = without_part(name).casefold().removesuffix(".gguf")
     return "".join(character for character in name if character.isalnum())

@@ -13,6 +13,7 @@ from tui_llama.controllers.choosing.system_prompt import SystemPromptController
 from tui_llama.controllers.loading.models import ModelsController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone, StateView
 from tui_llama.errors import SettingsError
+from tui_llama.files.model_parts import without_part
 from tui_llama.screens.commands import Choice
 from tui_llama.servers.address import is_server_address
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
@@ -210,7 +211,7 @@ class PersonasController(OfShownChat):
             name,
             system_prompt=chat.system_prompt,
             sampling=choices.sampling,
-            model=path if not path or is_server_address(path) else Path(path).stem,
+            model=path if not path or is_server_address(path) else without_part(Path(path).stem),
             thinking=choices.thinking,
             thinking_tokens=choices.thinking_tokens,
             reply_start=choices.reply_start,

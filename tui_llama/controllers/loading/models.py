@@ -23,6 +23,7 @@ from tui_llama.controllers.views import DialogView, HintView, RemarkView, RunAlo
 from tui_llama.conversation import LoadModel, State
 from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.errors import SettingsError, UserError
+from tui_llama.files.model_parts import known_by
 from tui_llama.models.downloads import Downloaded, DownloadFailed, DownloadMeter, Progress
 from tui_llama.models.starter.file import STARTER_FILE
 from tui_llama.screens.presenting import listed_found, listed_offer
@@ -146,7 +147,8 @@ class ModelsController(OfShownChat):
     def load_typed(self, text: str) -> None:
         """Loads the file at a typed path, or the model of a server at a typed address; without a name, its first."""
         if not is_server_address(text):
-            self.load(str(paths.typed_path(text) or text))
+            path = paths.typed_path(text)
+            self.load(text if path is None else str(known_by(path)))
             return
         try:
             self.load(typed_address(text))

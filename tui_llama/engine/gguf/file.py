@@ -1,7 +1,7 @@
-"""An open GGUF model file: its metadata with checked types, and the bytes of its tensors.
+"""An open GGUF model: its metadata with checked types, and the bytes of its tensors.
 
-header.py describes the format and reads the header; the rest of the engine uses this module. It knows formats, not
-models: other modules know what a key means.
+header.py describes the format and reads the header, parts.py makes one of the files of a split model; the rest of the
+engine uses this module. It knows formats, not models: other modules know what a key means.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,9 +13,10 @@ from typing import Final, Self, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.gguf.header import FindStrings, Header, find_strings, read_header
+from tui_llama import paths
+from tui_llama.engine.gguf.header import FindStrings, find_strings
 from tui_llama.engine.gguf.header_cursor import DAMAGED_HINT
-from tui_llama.engine.gguf.model_bytes import ModelBytes
+from tui_llama.engine.gguf.parts import ModelParts, WholeHeader, missing_parts, read_parts
 from tui_llama.engine.gguf.types import (
     TENSOR_TYPES,
     MetadataValue,
@@ -29,6 +30,7 @@ from tui_llama.engine.gguf.types import (
     without_ones_behind,
 )
 from tui_llama.errors import CallerError, ModelFileError
+from tui_llama.files.model_parts import first_part
 
 __all__ = [
     "TENSOR_TYPES",
@@ -57,22 +59,24 @@ Default = TypeVar("Default")
 
 
 class GgufFile:
-    """An open model file, made by `open_gguf`; a context manager.
+    """An open model, made by `open_gguf`; a context manager. `path` is that of its first file.
 
     `metadata` maps keys to numbers, strings, `StringArray`s, read-only NumPy arrays of the declared element type, and
     `SkippedValue`s. `metadata_types` maps keys to the types that the file declares. `tensors` maps names to
     `TensorInfo`, in the file's order. All three remain usable after `close`.
     """
 
-    def __init__(self, path: Path, source: ModelBytes, header: Header) -> None:
+    def __init__(self, path: Path, source: ModelParts, whole: WholeHeader) -> None:
+        header = whole.header
         self.path = path
         self.version = header.version
         self.alignment = header.alignment
         self.metadata: Mapping[str, MetadataValue] = MappingProxyType(header.metadata)
         self.metadata_types: Mapping[str, ValueType] = MappingProxyType(header.metadata_types)
         self.tensors: Mapping[str, TensorInfo] = MappingProxyType(header.tensors)
-        self.header_size_bytes = header.size_bytes
+        self.part_count = len(whole.spans)
         self.size_bytes = source.size_bytes
+        self._header_spans = whole.spans
         self._source = source
 
     def __enter__(self) -> Self:
@@ -90,11 +94,14 @@ class GgufFile:
     def header_chunks(self) -> Iterator[bytes]:
         """Yields all bytes before the data's padding, chunk by chunk; a model's fingerprint is made of them.
 
+        Of a split model these are the headers of all parts.
+
         Raises:
             ModelFileError: as `read_tensor`.
         """
-        for at in range(0, self.header_size_bytes, _CHUNK_BYTES):
-            yield self._source.read(at, min(_CHUNK_BYTES, self.header_size_bytes - at))
+        for start, size_bytes in self._header_spans:
+            for at in range(0, size_bytes, _CHUNK_BYTES):
+                yield self._source.read(start + at, min(_CHUNK_BYTES, size_bytes - at))
 
     def tensor_bytes(self, name: str) -> npt.NDArray[np.uint8]:
         """Returns a copy of the stored bytes of a tensor: (size_bytes,) uint8.
@@ -138,7 +145,7 @@ class GgufFile:
         return tensor
 
     def check_unchanged(self) -> None:
-        """Checks that nobody has written to the file since it was opened.
+        """Checks that nobody has written to the file, or to a part, since it was opened.
 
         Raises:
             ModelFileError: somebody has written to it.
@@ -273,27 +280,30 @@ class GgufFile:
 
 
 def open_gguf(path: str | Path, find: FindStrings = find_strings) -> GgufFile:
-    """Opens a model file and checks its header and tensor table; no weights are read.
+    """Opens a model and checks its headers and tensor tables; no weights are read.
 
     Args:
-        path: The file.
+        path: Its file. Of a split model any part: all are opened.
         find: As for `read_header`.
 
     Raises:
-        ModelFileError: there is no such file, it cannot be read, or it is not a sound GGUF file of one part.
+        ModelFileError: there is no such file, it cannot be read, or it is not a sound GGUF file, or not all parts of
+            a split model are there and fit together.
     """
-    path = Path(path)
-    source = ModelBytes(path)
+    given = Path(path)
+    path = first_part(given)
+    if path != given and paths.is_file(given) and not paths.is_file(path):
+        raise missing_parts(path, [1])
+    source = ModelParts()
     try:
-        file = GgufFile(path, source, read_header(path.name, source, find))
-        if file.get_int("split.count", 0) > 1:
-            raise file.refuse(
-                "the model is split into several files, which is not supported yet",
-                "Join the parts with `llama-gguf-split --merge`, or choose a model in one file.",
-            )
+        file = GgufFile(path, source, read_parts(path, source, find))
+        if path != given and file.part_count == 1:
+            raise file.refuse(f"this is not a part of a split model, so {given.name} cannot be one", _OTHER_FILE_HINT)
     except ModelFileError:
-        with source:
+        try:
             source.check_unchanged()  # a file that is being written gets this error instead
+        finally:
+            source.close()
         raise
     except BaseException:
         source.close()

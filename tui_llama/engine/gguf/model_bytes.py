@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.errors import CallerError, ModelFileError
+from tui_llama.files.model_parts import all_parts
 
 _PATH_HINT: Final = "Check the path of the model."
 _CHANGED_HINT: Final = "Wait until the file is complete, then load it again."
@@ -38,24 +39,27 @@ def file_identity(path: str | Path) -> FileIdentity | None:
 
 
 class WatchedFile:
-    """A file that is about to be read whole; reports what happens to it later.
+    """A model that is about to be read whole; reports what happens to its file, or to those of a split one, later.
 
     Args:
-        path: The file; if there is none, no change is ever reported.
+        path: The file, or a part; of what is not there, no change is ever reported.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        self._known = file_identity(path)
-        self._was_there = self._known is not None
+        identities = {part: file_identity(part) for part in all_parts(Path(path))}
+        self._known: dict[Path, FileIdentity | None] = {
+            part: identity for part, identity in identities.items() if identity is not None
+        }
 
     def change(self) -> str:
-        """Returns in words what has happened to the file since the last call; empty if nothing has."""
-        known, self._known = self._known, file_identity(self._path)
-        if not self._was_there or self._known == known:
-            return ""
-        what = "no longer exists" if self._known is None else "has changed since it was loaded"
-        return f"{self._path.name} {what}; the loaded model is still in use. Load a model again to change that."
+        """Returns in words what has happened to a file since the last call; empty if nothing has."""
+        words = ""
+        for path, known in self._known.items():
+            self._known[path] = now = file_identity(path)
+            if now != known and not words:
+                what = "no longer exists" if now is None else "has changed since it was loaded"
+                words = f"{path.name} {what}; the loaded model is still in use. Load a model again to change that."
+        return words
 
 
 class ModelBytes:

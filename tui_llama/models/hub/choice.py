@@ -1,6 +1,7 @@
-"""Chooses a file of a repository: the named one, that of a quantization, or the one that suits most people.
+"""Chooses a model of a repository: the named one, that of a quantization, or the one that suits most people.
 
-This module knows names and sizes only. It makes no request and reads no file.
+A model is a file, or the parts of a split one. This module knows names and sizes only. It makes no request and reads no
+file.
 """
 
 import difflib
@@ -10,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from tui_llama.files.model_parts import part_name
 from tui_llama.models.downloads import DownloadError
 from tui_llama.models.hub.reference import HubReference
 
@@ -27,7 +29,6 @@ _QUANTIZATION = re.compile(
     r"(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
-_PART = re.compile(r"-[0-9]{5}-of-(?P<count>[0-9]{5})\.gguf$", re.IGNORECASE)
 
 
 class HubFile(msgspec.Struct, frozen=True):
@@ -45,30 +46,36 @@ class HubFile(msgspec.Struct, frozen=True):
     content_hash: str = ""
 
 
-def choose(reference: HubReference, files: Sequence[HubFile]) -> HubFile:
-    """Finds the file that is meant.
+def choose(reference: HubReference, files: Sequence[HubFile]) -> list[HubFile]:
+    """Finds the model that is meant.
 
     Args:
         reference: What the user has typed.
         files: The GGUF files of the repository.
 
+    Returns:
+        The model's file, or all parts of a split one, the first in front.
+
     Raises:
-        DownloadError: There is none, there are several, or it is of a kind that cannot be run.
+        DownloadError: There is none, there are several, parts are missing, or it is of a kind that cannot be run.
     """
     if not files:
         raise DownloadError(
             f"{reference.repository} has no GGUF file", "Look for a repository of the same model with GGUF in its name."
         )
     if reference.file:
-        return _runnable(reference, _named(reference, files))
-    if reference.quantization:
-        return _runnable(reference, _of_quantization(reference, files))
-    return _preferred(reference, files)
+        file = _named(reference, files)
+    elif reference.quantization:
+        file = _of_quantization(reference, files)
+    else:
+        file = _preferred(reference, files)
+    _check_runnable(reference, file)
+    return _all_parts(reference, file, files)
 
 
 def whole_models(files: Sequence[HubFile]) -> list[HubFile]:
-    """Returns the files that are models by themselves: no parts of one, projectors of images or importance matrices."""
-    return [file for file in files if not (_is_part(file) or _is_projector(file) or _is_importance_matrix(file))]
+    """Returns the files that stand for models: no later parts, projectors of images or importance matrices."""
+    return [file for file in files if not (_is_later_part(file) or _is_projector(file) or _is_importance_matrix(file))]
 
 
 def quantization_of(name: str) -> str:
@@ -95,7 +102,7 @@ def _of_quantization(reference: HubReference, files: Sequence[HubFile]) -> HubFi
     if not matching:
         have = ", ".join(sorted({quantization_of(file.name) for file in whole_models(files)} - {""}))
         raise DownloadError(f"{reference.repository} has no {wanted}", f"It has {have or _names(files)}.")
-    # All of them may be parts of one; then the first stands for the rest, to be refused.
+    # Where all of them are later parts, one stands for the rest, to be refused.
     candidates = whole_models(matching) or matching[:1]
     exact = [file for file in candidates if quantization_of(file.name) == wanted.upper()]
     return _only(reference, exact if len(exact) == 1 else candidates)
@@ -104,7 +111,7 @@ def _of_quantization(reference: HubReference, files: Sequence[HubFile]) -> HubFi
 def _preferred(reference: HubReference, files: Sequence[HubFile]) -> HubFile:
     candidates = whole_models(files)
     if not candidates:
-        return _runnable(reference, files[0])
+        return files[0]
     for quantization in PREFERRED if len(candidates) > 1 else ():
         matching = [file for file in candidates if quantization_of(file.name) == quantization]
         if matching:
@@ -121,23 +128,32 @@ def _only(reference: HubReference, candidates: Sequence[HubFile]) -> HubFile:
     )
 
 
-def _runnable(reference: HubReference, file: HubFile) -> HubFile:
-    part = _PART.search(file.name)
-    if part is not None:
-        raise DownloadError(
-            f"{file.name} is one of {int(part['count'])} parts of a split model, which is not supported yet",
-            "Choose a smaller quantization, or a repository that has the model in one file.",
-        )
+def _check_runnable(reference: HubReference, file: HubFile) -> None:
     if _is_projector(file):
         raise DownloadError(
             f"{file.name} is only the image part of a model",
             f"Choose the model itself: hf:{reference.repository}",
         )
-    return file
 
 
-def _is_part(file: HubFile) -> bool:
-    return _PART.search(file.name) is not None
+def _all_parts(reference: HubReference, file: HubFile, files: Sequence[HubFile]) -> list[HubFile]:
+    part = part_name(file.name)
+    if part is None:
+        return [file]
+    by_name = {each.name: each for each in files}
+    names = [part.of(number) for number in range(1, part.count + 1)]
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise DownloadError(
+            f"{reference.repository} does not have all {part.count} parts of the model: {missing[0]} is missing",
+            "Choose another file or repository.",
+        )
+    return [by_name[name] for name in names]
+
+
+def _is_later_part(file: HubFile) -> bool:
+    part = part_name(file.name)
+    return part is not None and part.number > 1
 
 
 def _is_projector(file: HubFile) -> bool:

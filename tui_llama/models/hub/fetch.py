@@ -1,8 +1,9 @@
 """Downloads of GGUF files from the Hugging Face hub, into the cache that every program with huggingface_hub shares.
 
 A download that breaks off goes on where it stopped, by itself a few times and then at the next call, in another process
-too. Nothing gets its name in the cache before it was fetched whole, its hash was right and it is a GGUF file. With no
-network, a file that is there already is found all the same.
+too. Nothing gets its name in the cache before it was fetched whole, its hash was right and it is a GGUF file; the parts
+of a split model get theirs together, when all are here. With no network, a file that is there already is found all the
+same.
 
 Everything happens in the calling thread, so whatever `report` raises ends it at once; where no bytes come, after
 `HF_HUB_DOWNLOAD_TIMEOUT` seconds (10) at the latest.
@@ -10,7 +11,7 @@ Everything happens in the calling thread, so whatever `report` raises ends it at
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from tui_llama.models.hub.choice import HubFile, choose
 from tui_llama.models.hub.client import HubClient, HubListing, HubResponse
 from tui_llama.models.hub.patience import HubUnreachableError, PassingFailure, Patience, pause
 from tui_llama.models.hub.reference import HubReference
-from tui_llama.models.record import size_when_pulled
+from tui_llama.models.record import is_linked, size_when_pulled
 
 REPORT_SECONDS: Final = 0.25
 """The least time between two reports of one step."""
@@ -63,6 +64,7 @@ class _Fetch:
         self._patience = Patience(report)
         self._client = HubClient()
         self._cache = HubCache(self._client.cache_folder, reference.repository)
+        self._parts = _Parts([])
 
     def run(self) -> Downloaded:
         kept = self._kept()
@@ -73,24 +75,26 @@ class _Fetch:
             if kept is None:
                 raise
             return Downloaded(str(kept), was_there=True)
-        file = choose(self._reference, listing.files)
-        file = self._client.describe(self._reference, listing.commit, file, self._patience)
-        path, was_there = self._had(listing, file)
+        files = [
+            self._client.describe(self._reference, listing.commit, file, self._patience)
+            for file in choose(self._reference, listing.files)
+        ]
+        downloaded = self._had(listing, files)
         self._cache.remember(self._reference.revision, listing.commit)
-        return Downloaded(str(path), was_there)
+        return downloaded
 
     def _kept(self) -> Path | None:
-        """Returns the file that is meant among those that are here, by what was known of the revision last.
+        """Returns the model that is meant among those that are here, by what was known of the revision last.
 
         A damaged file is none: the hub is asked for it again.
         """
         commit = self._cache.commit_of(self._reference.revision)
         files = self._cache.files_of(commit) if commit else []
         try:
-            path = self._cache.pointer(commit, choose(self._reference, files))
+            kept = [self._cache.pointer(commit, file) for file in choose(self._reference, files)]
         except DownloadError:
             return None
-        return path if _seems_whole(path) else None
+        return kept[0] if all(map(_seems_whole, kept)) else None
 
     def _listing(self, patience: Patience) -> HubListing:
         self._report(Progress("looking it up"))
@@ -98,19 +102,28 @@ class _Fetch:
         patience.renew()
         return listing
 
-    def _had(self, listing: HubListing, file: HubFile) -> tuple[Path, bool]:
-        """Has the file in the cache, under its name.
+    def _had(self, listing: HubListing, files: Sequence[HubFile]) -> Downloaded:
+        """Has the files of a model in the cache, under their names."""
+        pointers = [self._cache.pointer(listing.commit, file) for file in files]
+        missing = [file for file, pointer in zip(files, pointers, strict=True) if not _has(pointer, file)]
+        if missing:
+            self._cache.prepare()
+        self._parts = _Parts(missing)
+        ours = {file.name for file in missing if self._has_content(listing, file)}
+        for file in missing:
+            with self._cache.locked(file, self._wait_for_another_program):
+                if _size_bytes(self._cache.pointer(listing.commit, file)) != file.size_bytes:
+                    self._cache.link(listing.commit, file)
+        placed = zip(files[1:], pointers[1:], strict=True)
+        companions = tuple(str(pointer) for file, pointer in placed if file.name in ours)
+        return Downloaded(str(pointers[0]), files[0].name not in ours, companions)
 
-        Returns:
-            That name, and whether nothing had to be fetched.
-        """
-        pointer = self._cache.pointer(listing.commit, file)
-        if _size_bytes(pointer) == file.size_bytes:
-            _check_magic(pointer)
-            return pointer, True
-        self._cache.prepare()
+    def _has_content(self, listing: HubListing, file: HubFile) -> bool:
+        """Has the content of a file in the cache; tells whether it is there by our doing."""
+        content = self._cache.content(file)
+        # What has no name is the part that an earlier call of ours had fetched when it was stopped.
+        was_left = _size_bytes(content) == file.size_bytes and not is_linked(content, content)
         with self._cache.locked(file, self._wait_for_another_program):
-            content = self._cache.content(file)
             # Another revision may have brought it, or the other program that held the lock.
             was_there = _size_bytes(content) == file.size_bytes
             if was_there:
@@ -119,7 +132,8 @@ class _Fetch:
                 self._fetch_content(listing, file)
                 self._check_hash(file)
                 self._cache.publish(file)
-            return self._cache.link(listing.commit, file), was_there
+        self._parts.finish(file)
+        return was_left or not was_there
 
     def _wait_for_another_program(self) -> None:
         self._report(Progress("waiting for another program that downloads it"))
@@ -140,8 +154,8 @@ class _Fetch:
             if unfinished.is_symlink() or _size_bytes(unfinished) > file.size_bytes:
                 unfinished.unlink()
             unfinished.touch()
-        self._cache.check_space(file.size_bytes - _size_bytes(unfinished))
-        meter = _Meter(self._report, "downloading", file.size_bytes)
+        self._cache.check_space(sum(map(self._missing_bytes, self._parts.left)))
+        meter = self._parts.meter(self._report, "downloading")
         while (had_bytes := _size_bytes(unfinished)) < file.size_bytes:
             try:
                 self._fetch_rest(listing, file, unfinished, meter)
@@ -149,8 +163,14 @@ class _Fetch:
                 has_bytes = _size_bytes(unfinished)
                 if has_bytes - had_bytes >= RENEWING_BYTES:
                     self._patience.renew()
-                self._patience.bear(_with_way_on(failure, has_bytes, file.size_bytes), has_bytes, file.size_bytes)
+                failure = _with_way_on(failure, has_bytes, file.size_bytes)
+                self._patience.bear(failure, self._parts.done_bytes + has_bytes, self._parts.total_bytes)
         self._check_unfinished_magic(file)
+
+    def _missing_bytes(self, file: HubFile) -> int:
+        if _size_bytes(self._cache.content(file)) == file.size_bytes:
+            return 0
+        return file.size_bytes - max(_size_bytes(self._cache.unfinished(file)), 0)
 
     def _fetch_rest(self, listing: HubListing, file: HubFile, unfinished: Path, meter: "_Meter") -> None:
         """Sends one request and writes what comes of it over what is there, which is the same as far as both go.
@@ -196,7 +216,7 @@ class _Fetch:
 
     def _check_hash(self, file: HubFile) -> None:
         """Refuses what is not what the hub has, and does not let it stay."""
-        meter = _Meter(self._report, "checking", file.size_bytes)
+        meter = self._parts.meter(self._report, "checking")
         if self._cache.hash_unfinished(file, meter.show) != file.content_hash:
             with self._cache.writing():
                 self._cache.unfinished(file).unlink()
@@ -210,21 +230,44 @@ class _Impatience(Patience):
         raise failure.error from failure
 
 
+class _Parts:
+    """The files that are fetched, one after the other, so that progress is told of all together.
+
+    Attributes:
+        left: Those that are not finished.
+        done_bytes: The bytes of the finished ones.
+        total_bytes: The bytes of all.
+    """
+
+    def __init__(self, files: Sequence[HubFile]) -> None:
+        self.left = list(files)
+        self.done_bytes = 0
+        self.total_bytes = sum(file.size_bytes for file in files)
+
+    def finish(self, file: HubFile) -> None:
+        """Notes that a file's content is there."""
+        self.left.remove(file)
+        self.done_bytes += file.size_bytes
+
+    def meter(self, report: ReportProgress, step: str) -> "_Meter":
+        """Returns what tells of a step with the file that is next."""
+        return _Meter(report, step, self.done_bytes, self.total_bytes)
+
+
 class _Meter:
     """Reports the first and the last of a step, and of what is between them only so much as people can read."""
 
-    def __init__(
-        self, report: ReportProgress, step: str, total_bytes: int, clock: Callable[[], float] = time.monotonic
-    ):
+    def __init__(self, report: ReportProgress, step: str, before_bytes: int, total_bytes: int) -> None:
         self._report = report
         self._step = step
+        self._before_bytes = before_bytes
         self._total_bytes = total_bytes
-        self._clock = clock
         self._next_seconds = 0.0
 
     def show(self, done_bytes: int) -> None:
         """Reports the progress if the last report is long enough ago, and at the end."""
-        now_seconds = self._clock()
+        now_seconds = time.monotonic()
+        done_bytes += self._before_bytes
         if now_seconds >= self._next_seconds or done_bytes == self._total_bytes:
             self._next_seconds = now_seconds + REPORT_SECONDS
             self._report(Progress(self._step, done_bytes, self._total_bytes))
@@ -267,6 +310,14 @@ def _wrong_length(file: HubFile) -> DownloadError:
         f"{file.name} does not have the size that the hub lists, {size_words(file.size_bytes)}",
         "Try again later. If HF_ENDPOINT is set, the mirror may be wrong.",
     )
+
+
+def _has(pointer: Path, file: HubFile) -> bool:
+    """Tells whether a file has its name in the cache; raises `DownloadError` where that is no GGUF file."""
+    if _size_bytes(pointer) != file.size_bytes:
+        return False
+    _check_magic(pointer)
+    return True
 
 
 def _seems_whole(path: Path) -> bool:
