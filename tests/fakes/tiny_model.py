@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import gguf
 import numpy as np
 import numpy.typing as npt
+
+from tui_llama.engine.gguf.types import TENSOR_TYPES
 
 Architecture: TypeAlias = Literal["llama", "qwen2", "qwen3"]
 VocabularyKind: TypeAlias = Literal["spm", "bpe"]
@@ -66,14 +68,15 @@ class TinyVocabulary:
 class _BlockFormat:
     """The format of quantised blocks, which may hold any bytes except float16 factors at given places.
 
-    The wanted standard deviation of the weights, divided by a place's divisor, is the factor that gives it.
+    The wanted standard deviation of the weights, divided by a place's divisor, is the factor that gives it. `type` is
+    the number of the type in GGUF: the gguf package does not know all of them.
     """
 
-    type: gguf.GGMLQuantizationType
+    type: int
     factors: Mapping[int, float]
 
 
-# The types that the gguf package can decode but not encode.
+# The types that the gguf package does not encode.
 _BLOCK_FORMATS: Final[Mapping[str, _BlockFormat]] = {
     "Q2_K": _BlockFormat(gguf.GGMLQuantizationType.Q2_K, {80: 13.9, 82: 13.9 / 1.5}),
     "Q3_K": _BlockFormat(gguf.GGMLQuantizationType.Q3_K, {108: 43.0}),
@@ -82,7 +85,12 @@ _BLOCK_FORMATS: Final[Mapping[str, _BlockFormat]] = {
     "Q6_K": _BlockFormat(gguf.GGMLQuantizationType.Q6_K, {208: 1376.0}),
     "IQ4_NL": _BlockFormat(gguf.GGMLQuantizationType.IQ4_NL, {0: 63.0}),
     "IQ4_XS": _BlockFormat(gguf.GGMLQuantizationType.IQ4_XS, {0: 1170.0}),
+    "NVFP4": _BlockFormat(gguf.GGMLQuantizationType.NVFP4, {}),
+    "Q1_0": _BlockFormat(41, {0: 1.0}),
+    "Q2_0": _BlockFormat(42, {0: 1.2}),
 }
+
+_DEVIATION_OF_RANDOM_NVFP4: Final = 324.0  # its small floats are scaled by a tensor of their own instead
 
 # A mix: the type of most matrices, and the type of the output and the more sensitive matrices.
 _MIXES: Final[Mapping[str, tuple[str, str]]] = {"Q4_K_M": ("Q4_K", "Q6_K"), "Q5_K_M": ("Q5_K", "Q6_K")}
@@ -162,7 +170,7 @@ def default_shape(architecture: Architecture = "llama", quantization: str = "F32
 
 def block_elements(type_name: str) -> int:
     """Returns the number of elements of a row that share a block of a type."""
-    return int(gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[type_name]][0])
+    return next(kind.block_elements for kind in TENSOR_TYPES.values() if kind.name == type_name)
 
 
 def make_vocabulary(kind: VocabularyKind) -> TinyVocabulary:
@@ -296,21 +304,26 @@ class _WeightWriter:
         deviation = columns**-0.5 if deviation is None else deviation
         if type_name in _BLOCK_FORMATS:
             blocks = self._random_blocks(_BLOCK_FORMATS[type_name], rows, columns, deviation)
-            self._writer.add_tensor(name, blocks, raw_dtype=_BLOCK_FORMATS[type_name].type)
+            if type_name == "NVFP4" and name != "token_embd.weight":
+                factor = np.array([deviation / _DEVIATION_OF_RANDOM_NVFP4], np.float32)
+                self._writer.add_tensor(f"{name.removesuffix('weight')}scale", factor)
+            # The writer takes the shape as it is where the bytes are not unsigned.
+            kind: Any = _BLOCK_FORMATS[type_name].type
+            self._writer.add_tensor(name, blocks.view(np.int8), raw_shape=(rows, columns), raw_dtype=kind)
             return
         values = self._rng.normal(0.0, deviation, (rows, columns)).astype(np.float32)
         kind = gguf.GGMLQuantizationType[type_name]
         self._writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
 
     def _random_blocks(self, blocks: _BlockFormat, rows: int, columns: int, deviation: float) -> npt.NDArray[np.uint8]:
-        elements, size_bytes = gguf.GGML_QUANT_SIZES[blocks.type]
-        block_count = rows * columns // elements
-        data = self._rng.integers(0, 256, (block_count, size_bytes), dtype=np.uint8)
+        kind = TENSOR_TYPES[blocks.type]
+        block_count = rows * columns // kind.block_elements
+        data = self._rng.integers(0, 256, (block_count, kind.block_bytes), dtype=np.uint8)
         spread = self._rng.uniform(0.7, 1.3, block_count)
         for place, divisor in blocks.factors.items():
             factors = (spread * deviation / divisor).astype("<f2")
             data[:, place : place + 2] = factors[:, None].view(np.uint8)
-        return data.reshape(rows, columns // elements * size_bytes)
+        return data.reshape(rows, -1)
 
 
 def _add_weights(

@@ -248,7 +248,10 @@ def test_what_an_error_quotes_from_the_file_is_short_and_harmless(
 
 
 def test_block_sizes_are_those_of_the_gguf_package() -> None:
+    newer = {42}  # Q2_0
     for type_id, kind in TENSOR_TYPES.items():
+        if type_id in newer:
+            continue
         theirs = gguf.GGMLQuantizationType(type_id)
         assert (kind.block_elements, kind.block_bytes) == gguf.GGML_QUANT_SIZES[theirs]
         assert kind.name == theirs.name

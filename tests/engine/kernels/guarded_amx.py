@@ -30,7 +30,7 @@ _ROWS, _ROW_BYTES = 16, 64
 
 
 class _Unit:
-    """Writes plain code in the place of AMX instructions, for weights with blocks of `columns` columns."""
+    """Writes plain code in the place of AMX instructions, which multiply `columns` columns at once."""
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
@@ -69,7 +69,7 @@ class _Unit:
 
     def _shape(self, register: int) -> tuple[int, int]:
         """Returns rows, and bytes of a row."""
-        columns = min(_ROW_BYTES, self._columns)
+        columns = self._columns
         if register in amx._TOKENS:
             return _ROWS, columns
         return (columns // 4, _ROW_BYTES) if register in amx._WEIGHTS else (_ROWS, _ROW_BYTES)
@@ -109,7 +109,7 @@ def main() -> None:
     (layout,) = (layout for layout in FORMATS.values() if layout.name == sys.argv[1])
     # For the vector instructions beside AMX.
     simd.INSTRUCTION_SET = _OWN_INSTRUCTION_SET  # type: ignore[attr-defined]
-    amx._tile = _Unit(layout.columns).write
+    amx._tile = _Unit(amx.columns_at_once(layout)).write
     _run(layout)
 
 

@@ -160,7 +160,7 @@ def _store(memory: GuardedMemory, operation: str, cache_type: str, head_dim: int
 
 def _elementwise() -> Iterator[Case]:
     for layout in FORMATS.values():
-        counts = (1, 7, 33) if layout.is_float else (layout.columns, 3 * layout.columns)
+        counts = (1, 7, 33) if layout.is_float else (layout.block_columns, 3 * layout.block_columns)
         yield from _plan_cases(
             "embed", _read_embedding, *({"layout": layout, "columns": columns} for columns in counts)
         )
@@ -179,7 +179,7 @@ def _elementwise() -> Iterator[Case]:
 
 def _products() -> Iterator[Case]:
     for layout in FORMATS.values():
-        widths = (1, 7, 86) if layout.is_float else (layout.columns, 5 * layout.columns)
+        widths = (1, 7, 86) if layout.is_float else (layout.block_columns, 5 * layout.block_columns)
         sizes: list[dict[str, Any]] = [
             {"layout": layout, "rows": rows, "columns": columns, "tokens": tokens}
             for rows in (1, 33)
@@ -254,7 +254,7 @@ def _repacking() -> Iterator[Case]:
     for layout in FORMATS.values():
         kernels = (ops.packing(layout), ops.REPACK_UNITS)
         for rows in (1, 16, 33):
-            for columns in (1, 7, 8, 86) if layout.is_float else (layout.columns, 3 * layout.columns):
+            for columns in (1, 7, 8, 86) if layout.is_float else (layout.block_columns, 3 * layout.block_columns):
                 run = partial(_repack, layout=layout, rows=rows, columns=columns)
                 yield from on_both_sides(kernels, f"{layout.name}, {rows} × {columns}", run)
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.engine.kernels.kernel_bench import address, run_kernel
 from tests.naive import ops as naive
+from tests.naive import weights
+from tui_llama.engine.gguf.types import TENSOR_TYPES
 from tui_llama.engine.layouts import plan_row, weight_tile
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, SUMMARY_BYTES, activation_bytes
 from tui_llama.engine.layouts.weight_tile import FORMATS, ScaleType, TileFormat
@@ -22,8 +24,8 @@ EVERY_FORMAT = pytest.mark.parametrize("layout", FORMATS.values(), ids=FORMAT_ID
 
 def random_matrix(layout: TileFormat, rows: int, columns: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:
     """Random blocks as in a file and what the gguf package decodes them to."""
-    kind = gguf.GGMLQuantizationType(layout.type_id)
     if layout.is_float:
+        kind = gguf.GGMLQuantizationType(layout.type_id)
         raw = gguf.quants.quantize(RNG.standard_normal((rows, columns)).astype(np.float32), kind)
     else:
         raw = RNG.integers(0, 256, (rows, layout.row_bytes(columns)), np.uint8)
@@ -31,12 +33,12 @@ def random_matrix(layout: TileFormat, rows: int, columns: int) -> tuple[npt.NDAr
         d_at = 208 if layout.name == "Q6_K" else 0
         if layout.scale_type is ScaleType.EXPONENT:
             blocks[:, 0] = RNG.integers(116, 124, len(blocks))  # from 2^-12 on
-            return raw, gguf.quants.dequantize(raw, kind)
-        for at in (d_at, 2) if layout.has_minimum else (d_at,):
-            scale = RNG.uniform(-0.01, 0.01, len(blocks)).astype(np.float16)
-            blocks[:, at : at + 2] = scale[:, None].view(np.uint8)
-    decoded = gguf.quants.dequantize(raw, kind)
-    return np.ascontiguousarray(raw).view(np.uint8).reshape(rows, -1), decoded
+        elif layout.scale_type is ScaleType.FLOAT16:
+            for at in (d_at, 2) if layout.has_minimum else (d_at,):
+                scale = RNG.uniform(-0.01, 0.01, len(blocks)).astype(np.float16)
+                blocks[:, at : at + 2] = scale[:, None].view(np.uint8)
+    raw = np.ascontiguousarray(raw).view(np.uint8).reshape(rows, -1)
+    return raw, weights.decode(layout.type_id, raw)
 
 
 def repacked(layout: TileFormat, raw: npt.NDArray[np.uint8], rows: int, columns: int) -> npt.NDArray[np.uint8]:
@@ -104,16 +106,16 @@ def multiply(layout: TileFormat, rows: int, columns: int, tokens: int, threads: 
 @EVERY_FORMAT
 @pytest.mark.parametrize(("rows", "tokens"), [(16, 1), (16, 3), (40, 8), (33, 23), (40, 31), (200, 67)])
 def test_products_agree_with_decoded_weights(layout: TileFormat, rows: int, tokens: int) -> None:
-    out, exact = multiply(layout, rows, 86 if layout.is_float else 2 * layout.columns, tokens)
+    out, exact = multiply(layout, rows, 86 if layout.is_float else 2 * layout.block_columns, tokens)
     np.testing.assert_allclose(out[:, :rows], exact, rtol=1e-4, atol=2e-5 * np.abs(exact).max())
     assert np.all(out[:, rows:] == 0.0)
 
 
 @EVERY_FORMAT
-def test_bias_and_sum_are_added_where_the_row_says_so(layout: TileFormat) -> None:
-    bias = RNG.standard_normal(32).astype(np.float32)
-    out, exact = multiply(layout, 32, 256, 3, extra=address(bias), accumulate=1)
-    np.testing.assert_allclose(out, exact + bias + 1.0, rtol=1e-4, atol=2e-5 * np.abs(exact).max())
+def test_factor_bias_and_sum_are_applied_where_the_row_says_so(layout: TileFormat) -> None:
+    bias, factor = RNG.standard_normal(32).astype(np.float32), np.array([-2.5], np.float32)
+    out, exact = multiply(layout, 32, 256, 3, factor=address(factor), extra=address(bias), accumulate=1)
+    np.testing.assert_allclose(out, -2.5 * exact + bias + 1.0, rtol=1e-4, atol=5e-5 * np.abs(exact).max())
 
 
 @EVERY_FORMAT
@@ -162,9 +164,9 @@ def test_embedding_rows_decode_as_the_gguf_package_decodes_them(layout: TileForm
 
 
 @EVERY_FORMAT
-def test_formats_have_the_sizes_of_the_gguf_package(layout: TileFormat) -> None:
-    sizes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(layout.type_id)]
-    assert (layout.columns, layout.block_bytes) == sizes
+def test_formats_have_the_sizes_that_the_reader_of_files_knows(layout: TileFormat) -> None:
+    kind = TENSOR_TYPES[layout.type_id]
+    assert (layout.name, layout.block_columns, layout.block_bytes) == (kind.name, kind.block_elements, kind.block_bytes)
 
 
 def test_exponents_are_exact_where_float16_ends() -> None:

@@ -86,7 +86,7 @@ def test_the_census_has_just_the_tensors_that_the_plan_reads(
         vector("blk.1.post_attention_norm.weight", 64),
         vector("blk.1.ffn_norm.bias", 64),
         vector("blk.0.attn_sinks.weight", 4),
-        vector("blk.0.attn_q.scale", 1),
+        vector("token_embd.scale", 1),
         vector("blk.2.attn_norm.weight", 64),
         vector("blk.0.ffn_gate_inp.weight", 64, 8),
         vector("blk.0.ffn_up_exps.weight", 64, 96, 2),

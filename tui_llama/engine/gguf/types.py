@@ -93,6 +93,7 @@ TENSOR_TYPES: Final[Mapping[int, TensorType]] = MappingProxyType(
         39: TensorType("MXFP4", 32, 17),
         40: TensorType("NVFP4", 64, 36),
         41: TensorType("Q1_0", 128, 18),
+        42: TensorType("Q2_0", 64, 18),
     }
 )
 

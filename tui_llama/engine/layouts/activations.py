@@ -3,7 +3,8 @@
 A token's row holds the quants of all its columns (i8), then a summary of every block. The summary holds sums that the
 kernels need, so that they are added up once and not once per weight row:
 
-    32 columns     f32 d · f32 d × sum · i32 -8 × sum · i32 -16 × sum · i32 -128 × sum · 12 bytes unused      32 bytes
+    32 columns     f32 d · f32 d × sum · i32 -8 × sum · i32 -16 × sum · i32 -128 × sum
+                   i32 -16 × sums of 16 [2] · 4 bytes unused                                                 32 bytes
     256 columns    f32 d · 12 bytes unused · i16 sums of 32 quants [8] · i32 -8 × sums of 32 [8]
                    i32 -16 × sums of 16 [16] · i32 -32 × sums of 8 [32]                                     256 bytes
 
@@ -23,6 +24,7 @@ from tui_llama.engine.machine.memory import odd_lines
 SUMMARY_BYTES = {32: 32, 256: 256}
 SCALED_SUM_AT = 4
 START_32_AT = {8: 8, 16: 12, 128: 16}  # keyed by the offset of the codes
+STARTS_16_AT = {16: 20}  # the same, of the first and the last 16 columns
 SUMS_AT = 16
 
 START_256_AT = {8: 32, 16: 64, 32: 128}  # keyed by the offset of the codes; sums of 32, 16 and 8 quants

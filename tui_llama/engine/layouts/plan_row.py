@@ -20,6 +20,7 @@ ROW = np.dtype(
         ("extra", np.uint64),  # second input, bias or table; 0 where there is none
         ("routing", np.uint64),  # of a mixture of experts, see layouts/routing.py; 0 elsewhere
         ("inner_kernel", np.uint64),  # address of the compiled kernel that this one calls for each part of its work
+        ("factor", np.uint64),  # float32 that products are multiplied by before a bias is added; 0 where there is none
         ("shared", np.uint64),  # memory in which threads leave each other results; 0 where there is none
         ("input_stride", np.int64),  # bytes from one token to the next
         ("output_stride", np.int64),

@@ -1,11 +1,11 @@
 """Weight formats as data: how a GGUF block of each type becomes a tile.
 
-A tile holds 16 rows of one quantisation block (32 or 256 columns). Its bytes are arranged so that one 64-byte vector
-holds four consecutive columns of all 16 rows: byte 4·r + i belongs to row r. A dot product then yields one sum per row
-and no sum runs across lanes. In every 32 columns the eight groups of four are numbered q = 0 … 7. A tile holds, in this
-order:
+A tile holds 16 rows of one quantisation block (32 or 256 columns), or of 32 columns of a block of 64 or 128. Its bytes
+are arranged so that one 64-byte vector holds four consecutive columns of all 16 rows: byte 4·r + i belongs to row r. A
+dot product then yields one sum per row and no sum runs across lanes. In every 32 columns the eight groups of four are
+numbered q = 0 … 7. A tile holds, in this order:
 
-    d         f16[16]        scale of each row; u8[16] for MXFP4, an exponent: 2^(d - 128)
+    d         f16[16]        scale of each row; u8[16] for MXFP4; u8[2][16] for NVFP4, of 16 columns each
     m         f16[16]        minimum (Q4_1, Q5_1) or its scale (Q4_K, Q5_K)
     scales    u8[4][16][2]   sub-block scales of Q4_K and Q5_K, unpacked from 6 bits, in pairs of neighbours;
                              i8[8][16][2] for Q6_K
@@ -38,6 +38,8 @@ class ScaleType(Enum):
     FLOAT16 = auto()
     EXPONENT = auto()
     """An unsigned byte e for 2^(e - 128). These may be smaller and larger than any float16."""
+    SMALL_FLOAT = auto()
+    """Half of an unsigned float of 8 bits: 4 of exponent with bias 7, and 3 of fraction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class TileFormat:
     Args:
         name: The type's name in GGUF.
         type_id: The type's number in GGUF.
-        columns: Columns of a block; 1 for floats.
+        columns: Columns of a tile, which are those of a block of the input: 32 or 256; 1 for floats.
         block_bytes: Bytes of one row's block in the file.
         code_bits: 1, 2, 3, 4, 5, 6 or 8; 0 for floats.
         code_offset: Number subtracted from a code.
@@ -55,6 +57,8 @@ class TileFormat:
         scale_count: Sub-block scales in a block.
         values: The whole number that each code stands for; empty where that is the code minus the offset.
         scale_type: How d is held.
+        scales_of_columns: Scales d of a row in a tile: 2 if the first and the last 16 columns have their own.
+        tiles_of_block: Tiles, side by side, that a block of the file fills.
     """
 
     name: str
@@ -67,6 +71,8 @@ class TileFormat:
     scale_count: int = 0
     values: tuple[int, ...] = ()
     scale_type: ScaleType = ScaleType.FLOAT16
+    scales_of_columns: int = 1
+    tiles_of_block: int = 1
 
     @property
     def is_float(self) -> bool:
@@ -86,7 +92,7 @@ class TileFormat:
     @property
     def minimum_at(self) -> int:
         """Offset of m in a tile, bytes."""
-        return ROWS if self.scale_type is ScaleType.EXPONENT else 2 * ROWS
+        return ROWS * self.scales_of_columns * (2 if self.scale_type is ScaleType.FLOAT16 else 1)
 
     @property
     def scales_at(self) -> int:
@@ -136,15 +142,20 @@ class TileFormat:
         return self.high_at + self.high_stride * self.columns // 32
 
     @property
+    def block_columns(self) -> int:
+        """Columns of a block in the file."""
+        return self.columns * self.tiles_of_block
+
+    @property
     def packed_at_once(self) -> tuple[int, int]:
         """Bytes of each row that one packing step reads, and bytes of tiles that it makes from 16 rows."""
         if self.is_float:
             return GROUP_BYTES, ROWS * GROUP_BYTES
-        return self.block_bytes, self.tile_bytes
+        return self.block_bytes, self.tiles_of_block * self.tile_bytes
 
     def row_bytes(self, columns: int) -> int:
         """Returns the bytes of one row of `columns` in the file."""
-        return columns // self.columns * self.block_bytes
+        return columns // self.block_columns * self.block_bytes
 
     def matrix_bytes(self, rows: int, columns: int) -> int:
         """Returns the bytes of a matrix in tiles; the last tile row is filled up with zeros."""
@@ -164,6 +175,12 @@ Q5_1_FORMAT = TileFormat("Q5_1", 7, 32, 24, 5, has_minimum=True)
 Q8_0_FORMAT = TileFormat("Q8_0", 8, 32, 34, 8, code_offset=128)
 IQ4_NL_FORMAT = TileFormat("IQ4_NL", 20, 32, 18, 4, code_offset=128, values=_IQ4_VALUES)
 MXFP4_FORMAT = TileFormat("MXFP4", 39, 32, 17, 4, code_offset=16, values=_FP4_VALUES, scale_type=ScaleType.EXPONENT)
+NVFP4_FORMAT = TileFormat(
+    "NVFP4", 40, 32, 36, 4, code_offset=16, values=_FP4_VALUES, scale_type=ScaleType.SMALL_FLOAT, scales_of_columns=2,
+    tiles_of_block=2,
+)  # fmt: skip
+Q1_0_FORMAT = TileFormat("Q1_0", 41, 32, 18, 1, code_offset=8, values=(-1, 1), tiles_of_block=4)
+Q2_0_FORMAT = TileFormat("Q2_0", 42, 32, 18, 2, code_offset=8, values=(-1, 0, 1, 2), tiles_of_block=2)
 Q4_K_FORMAT = TileFormat("Q4_K", 12, 256, 144, 4, has_minimum=True, scale_count=8)
 Q5_K_FORMAT = TileFormat("Q5_K", 13, 256, 176, 5, has_minimum=True, scale_count=8)
 Q6_K_FORMAT = TileFormat("Q6_K", 14, 256, 210, 6, code_offset=32, scale_count=16)
@@ -172,6 +189,6 @@ FORMATS = {
     tile_format.type_id: tile_format
     for tile_format in (
         F32_FORMAT, F16_FORMAT, BF16_FORMAT, Q4_0_FORMAT, Q4_1_FORMAT, Q5_0_FORMAT, Q5_1_FORMAT, Q8_0_FORMAT,
-        IQ4_NL_FORMAT, MXFP4_FORMAT, Q4_K_FORMAT, Q5_K_FORMAT, Q6_K_FORMAT,
+        IQ4_NL_FORMAT, MXFP4_FORMAT, NVFP4_FORMAT, Q1_0_FORMAT, Q2_0_FORMAT, Q4_K_FORMAT, Q5_K_FORMAT, Q6_K_FORMAT,
     )
 }  # fmt: skip

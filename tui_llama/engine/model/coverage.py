@@ -164,10 +164,12 @@ class TensorCensus:
     def multiply(
         self, source: _Width, targets: Mapping[MatrixName, _Width], *, add: bool = False, bias_required: bool = False
     ) -> None:
-        """Notes matrices, and their biases."""
+        """Notes matrices, their factors and their biases."""
         for matrix, target in targets.items():
             tensor, total = (matrix.name, matrix.total) if isinstance(matrix, Rows) else (matrix, target.width)
             self._note_matrix(tensor, total, source.width)
+            if self.has(f"{tensor}.scale"):
+                self.note_vector(f"{tensor}.scale", 1)
             own_name = matrix.own_name if isinstance(matrix, Rows) else matrix
             if self.has(f"{tensor}.bias"):
                 self.note_vector(f"{tensor}.bias", total)

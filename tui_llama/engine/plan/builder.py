@@ -98,6 +98,8 @@ class PlanBuilder:
     ) -> None:
         """Multiplies one input with one or more matrices. The input is quantised once, and the team waits once.
 
+        A product is multiplied by the factor that the file has for its matrix (`NAME.scale`), if it has one.
+
         Args:
             source: The input.
             targets: Names of matrices, and the buffers of their products.
@@ -110,8 +112,8 @@ class PlanBuilder:
             if matrix.layout.columns not in inputs:
                 inputs[matrix.layout.columns] = self._quantize(source, matrix.layout.columns)
         for matrix, name, target in matrices:
-            bias = self._bias(name, target.width, bias_required)
-            self._add_product(matrix, inputs[matrix.layout.columns], target, bias, add)
+            vectors = (self._factor(name), self._bias(name, target.width, bias_required))
+            self._add_product(matrix, inputs[matrix.layout.columns], target, vectors, add)
         self._rows[-1]["barrier"] = 1
 
     def add(self, target: Buffer, source: Buffer, scale: float) -> None:
@@ -223,9 +225,15 @@ class PlanBuilder:
         return target
 
     def _add_product(
-        self, matrix: Matrix, source: Buffer, target: Buffer, bias: npt.NDArray[np.float32] | None, add: bool
+        self,
+        matrix: Matrix,
+        source: Buffer,
+        target: Buffer,
+        factor_and_bias: tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None],
+        add: bool,
     ) -> None:
-        self._keep_alive += [matrix.data, bias]
+        self._keep_alive += [matrix.data, factor_and_bias]
+        factor, bias = (0 if vector is None else int(vector.ctypes.data) for vector in factor_and_bias)
         self._add(
             PlanStep(
                 ops.matrix_product(matrix.layout).name, matrix.name,
@@ -233,7 +241,7 @@ class PlanBuilder:
             ),
             per_token=PER_PLAN, barrier=0, **self._from_to(source, target),
             weight=int(matrix.data.ctypes.data), weight_stride=matrix.tile_row_bytes, columns=matrix.blocks,
-            units=matrix.tile_count, extra=0 if bias is None else int(bias.ctypes.data), accumulate=int(add),
+            units=matrix.tile_count, factor=factor, extra=bias, accumulate=int(add),
         )  # fmt: skip
 
     def _add_norm(
@@ -268,6 +276,10 @@ class PlanBuilder:
         if isinstance(name, Rows):
             return self.weights.matrix_rows(f"{name.name}.weight", (name.first, rows, name.total), columns)
         return self.weights.matrix(f"{name}.weight", rows, columns)
+
+    def _factor(self, name: MatrixName) -> npt.NDArray[np.float32] | None:
+        tensor = name.name if isinstance(name, Rows) else name
+        return self.weights.vector(f"{tensor}.scale", 1) if self.weights.has(f"{tensor}.scale") else None
 
     def _bias(self, name: MatrixName, width: int, required: bool) -> npt.NDArray[np.float32] | None:
         if isinstance(name, Rows):

@@ -8,7 +8,8 @@ a whole block:
     Q4_K, Q5_K    scale = 8 · high + low, of three bits each; code × low and code × high are two unsigned bytes, and
                   the sum is that of the lows plus 8 times that of the highs
     Q6_K          (code - 32) × scale has 13 bits: an unsigned byte, and a signed one that counts 256 times
-    32 columns    codes without their offset are signed bytes; d is a float, so the sum is read out after each block
+    32 columns    codes without their offset are signed bytes; d is a float, so the sum is read out after each block, or
+                  after each 16 columns where these have a d of their own
 
 All of this is exact. The floats that follow therefore see the same integers that sums_256.py computes for few tokens.
 
@@ -110,7 +111,7 @@ def emit_product(
             chunks = _blocks(b, work.field(b, "columns"), CHUNK_BLOCKS[layout.columns])
             with chunks as blocks, _blocks(b, tile_count, TILES_AT_ONCE) as (index, together):
                 _multiply_chunk(b, work, _Tiles(tile, index, together), inputs, blocks)
-            work.pending.settle(b, BLOCKS_AT_ONCE[layout.columns])
+            work.pending.settle(b, _blocks_at_once(layout))
             _finish_tiles(b, work, (tile, tile_count), (token, token_count), finish)
     _tile(b, "tilerelease")
 
@@ -124,9 +125,18 @@ class _Tiles:
     count: Value
 
 
+def columns_at_once(layout: TileFormat) -> int:
+    """Returns how many columns one instruction multiplies."""
+    return grouped_columns(layout.columns) // layout.scales_of_columns
+
+
+def _blocks_at_once(layout: TileFormat) -> int:
+    return BLOCKS_AT_ONCE[layout.columns] // layout.scales_of_columns
+
+
 def _configuration(layout: TileFormat) -> Value:
     """Returns the shapes of the tile registers: palette 1, bytes of a row for each, rows for each."""
-    columns = grouped_columns(layout.columns)
+    columns = columns_at_once(layout)
     config = [0] * 64
     config[0] = 1
     for register in range(8):
@@ -173,7 +183,7 @@ def _multiply_chunk(
 ) -> None:
     """Adds some blocks of a few tile rows to the totals of all tokens."""
     columns = work.layout.columns
-    prepare, most = prepare_32 if columns == 32 else prepare_256, BLOCKS_AT_ONCE[columns]
+    prepare, most = prepare_32 if columns == 32 else prepare_256, _blocks_at_once(work.layout)
     chunk = _Chunk(work, together, tokens, blocks[0])
     with cgutils.for_range(b, together.count) as tile_loop, cgutils.for_range(b, blocks[1]) as loop:
         source, panel = chunk.source(b, tile_loop.index, loop.index), chunk.panel(b, tile_loop.index, loop.index)
@@ -238,7 +248,7 @@ def _multiply_blocks(b: Builder, chunk: _Chunk, block: Value, count: int) -> Non
             )  # fmt: skip
             # There are two places for sums: AMX fills one while those in the other are added.
             b.store(b.sub(simd.integer(2 * SUMS_AT + SUMS_BYTES), sums_at), work.pending.next_sums)
-            if count < BLOCKS_AT_ONCE[columns]:
+            if count < _blocks_at_once(work.layout):
                 work.pending.settle(b, count)
 
 
@@ -364,18 +374,20 @@ def _multiply_256(b: Builder, work: _Work, quants: Value, panel: Value, sums: Va
 
 
 def _multiply_32(b: Builder, work: _Work, quants: Value, panel: Value, sums: Value, count: int) -> None:
-    """Stores the sums of 16 tokens for `count` blocks, at most four."""
-    pending = work.pending.loaded(b, count) if count == STEPS else None
+    """Stores the sums of 16 tokens for `count` blocks: at most four, one for each scale of the blocks."""
+    scales, columns = work.layout.scales_of_columns, columns_at_once(work.layout)
+    pending = work.pending.loaded(b, count) if count * scales == STEPS else None
     tokens = TOKENS_AT_ONCE[32] // STEPS
-    for block in range(count):
-        place = b.gep(panel, [simd.integer(PANEL_BYTES[32] * block)])
-        inputs = b.gep(quants, [simd.integer(32 * GROUP_TOKENS * block)])
-        _tile(b, "tileloadd64", _TOKENS[block % 2], inputs, simd.integer(32))
-        _tile(b, "tileloadd64", _WEIGHTS[block % 2], place, simd.integer(64))
-        _tile(b, "tilezero", _SUMS[block])
-        _tile(b, "tdpbssd", _SUMS[block], _TOKENS[block % 2], _WEIGHTS[block % 2])
+    for piece in range(count * scales):
+        block, part = divmod(piece, scales)
+        place = b.gep(panel, [simd.integer(PANEL_BYTES[32] * block + 16 * columns * part)])
+        inputs = b.gep(quants, [simd.integer(32 * GROUP_TOKENS * block + columns * part)])
+        _tile(b, "tileloadd64", _TOKENS[piece % 2], inputs, simd.integer(32))
+        _tile(b, "tileloadd64", _WEIGHTS[piece % 2], place, simd.integer(64))
+        _tile(b, "tilezero", _SUMS[piece])
+        _tile(b, "tdpbssd", _SUMS[piece], _TOKENS[piece % 2], _WEIGHTS[piece % 2])
         if pending is not None:
-            pending.add_tokens(b, simd.integer(tokens * block), tokens)
-    for block in range(count):
-        place = b.gep(sums, [simd.integer(STEP_BYTES * block)])
-        _tile(b, "tilestored64", _SUMS[block], place, simd.integer(64))
+            pending.add_tokens(b, simd.integer(tokens * piece), tokens)
+    for piece in range(count * scales):
+        place = b.gep(sums, [simd.integer(STEP_BYTES * piece)])
+        _tile(b, "tilestored64", _SUMS[piece], place, simd.integer(64))

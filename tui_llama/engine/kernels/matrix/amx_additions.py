@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.simd import F32, I32, Builder, Value, constant, vector
-from tui_llama.engine.kernels.matrix.tile_values import half_row, scale_pairs, tile_scale
+from tui_llama.engine.kernels.matrix.tile_values import half_row, scale_pairs, tile_scales
 from tui_llama.engine.layouts.activations import GROUP_SUMMARY_BYTES
 from tui_llama.engine.layouts.amx_panel import STEP_BYTES
 from tui_llama.engine.layouts.weight_tile import TileFormat
@@ -48,14 +48,16 @@ def addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[Tok
 def addition_32(b: Builder, layout: TileFormat, source: Value, blocks: int) -> Callable[[Token, Value], Value]:
     """Does the same as `addition_256`, for `blocks` blocks."""
     starts = [layout.tile_bytes * block for block in range(blocks)]
-    scales = [tile_scale(b, source, layout, at) for at in starts]
+    scales = [tile_scales(b, source, layout, at) for at in starts]
     minima = [half_row(b, source, at + layout.minimum_at) for at in starts if layout.has_minimum]
 
     def add(token: Token, total: Value) -> Value:
-        for block, d in enumerate(scales):
-            dot = b.sitofp(simd.load(b, token.products, STEP_BYTES * block, I32), vector(F32))
+        for block, of_columns in enumerate(scales):
             at = GROUP_SUMMARY_BYTES[32] * block
-            total = simd.fma(b, dot, b.fmul(d, simd.load_splat(b, token.scale, at, F32)), total)
+            for i, d in enumerate(of_columns):
+                piece = len(of_columns) * block + i
+                dot = b.sitofp(simd.load(b, token.products, STEP_BYTES * piece, I32), vector(F32))
+                total = simd.fma(b, dot, b.fmul(d, simd.load_splat(b, token.scale, at, F32)), total)
             if minima:
                 scaled_sum = simd.load_splat(b, token.sums, at, F32)
                 total = simd.fma(b, minima[block], scaled_sum, total)

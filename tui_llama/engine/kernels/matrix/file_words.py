@@ -63,3 +63,10 @@ def halves(b: Builder, words: Value, bits: int) -> Value:
 
 NIBBLES, UPPER_NIBBLES, BIT_PAIRS, BITS, SIGNS = 0x0F0F0F0F, 0xF0F0F0F0, 0x03030303, 0x01010101, 0x80808080
 SIX_BITS = 0x3F3F3F3F
+
+
+def joined_nibbles(b: Builder, low: Value, high: Value, shift: int) -> Value:
+    """Joins the nibbles at bit `shift` (0 or 4) of the words of groups q and q + 4."""
+    if shift == 0:
+        return b.or_(masked(b, low, NIBBLES), left(b, masked(b, high, NIBBLES), 4))
+    return b.or_(masked(b, right(b, low, 4), NIBBLES), masked(b, high, UPPER_NIBBLES))

@@ -9,9 +9,9 @@ from tui_llama.engine.kernels.matrix.file_words import (
     BITS,
     NIBBLES,
     SIX_BITS,
-    UPPER_NIBBLES,
     four_words,
     halves,
+    joined_nibbles,
     left,
     many_words,
     masked,
@@ -25,13 +25,6 @@ def _store_pairs(b: Builder, words: Sequence[Value], tile: Value, offset: int) -
     for number, word in enumerate(words):
         for half in range(2):
             simd.store(b, halves(b, word, 16 * half), tile, offset + 2 * ROWS * (2 * number + half))
-
-
-def _joined_nibbles(b: Builder, low: Value, high: Value, shift: int) -> Value:
-    """Joins the nibbles at bit `shift` (0 or 4) of the words of groups q and q + 4."""
-    if shift == 0:
-        return b.or_(masked(b, low, NIBBLES), left(b, masked(b, high, NIBBLES), 4))
-    return b.or_(masked(b, right(b, low, 4), NIBBLES), masked(b, high, UPPER_NIBBLES))
 
 
 def pack_k(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
@@ -49,7 +42,7 @@ def pack_k(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -
         words = many_words(b, rows, (48 if has_fifth_bit else 16) + 32 * group, 8)
         for part in (2 * group, 2 * group + 1):
             for q in range(4):
-                codes = _joined_nibbles(b, words[q], words[q + 4], 4 * (part % 2))
+                codes = joined_nibbles(b, words[q], words[q + 4], 4 * (part % 2))
                 simd.store(b, codes, tile, layout.codes_at + 256 * part + 64 * q)
     if has_fifth_bit:
         fifth = many_words(b, rows, 16, 8)
@@ -70,7 +63,7 @@ def pack_q6(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) 
         for quarter in range(4):
             part, at = 4 * half + quarter, 8 * (quarter % 2)
             for q in range(4):
-                codes = _joined_nibbles(b, nibbles[at + q], nibbles[at + q + 4], 4 * (quarter // 2))
+                codes = joined_nibbles(b, nibbles[at + q], nibbles[at + q + 4], 4 * (quarter // 2))
                 simd.store(b, codes, tile, layout.codes_at + 256 * part + 64 * q)
             for upper in range(2):
                 bits = constant(I32, 0)

@@ -14,7 +14,7 @@ from numba.core import cgutils
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.simd import Builder, Value
 from tui_llama.engine.kernels.matrix.file_words import four_words, halves
-from tui_llama.engine.kernels.matrix.pack_32 import pack_32
+from tui_llama.engine.kernels.matrix.pack_32 import pack_32, pack_few_bits, pack_nvfp4
 from tui_llama.engine.kernels.matrix.pack_256 import pack_k, pack_q6
 from tui_llama.engine.layouts import weight_tile
 from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
@@ -29,6 +29,11 @@ def _pack_floats(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Va
         simd.store(b, column, tile, number * ROWS * layout.block_bytes)
 
 
+_PACKS_32 = {
+    weight_tile.NVFP4_FORMAT: pack_nvfp4,
+    weight_tile.Q1_0_FORMAT: pack_few_bits,
+    weight_tile.Q2_0_FORMAT: pack_few_bits,
+}
 _PACKS_256 = {
     weight_tile.Q4_K_FORMAT: pack_k,
     weight_tile.Q5_K_FORMAT: pack_k,
@@ -38,7 +43,10 @@ _PACKS_256 = {
 
 def packer(layout: TileFormat, name: str) -> Callable[..., Any]:
     """Makes the intrinsic that packs blocks one after the other: (source, row bytes, target, blocks)."""
-    pack = _pack_floats if layout.is_float else pack_32 if layout.columns == 32 else _PACKS_256[layout]
+    if layout.is_float:
+        pack = _pack_floats
+    else:
+        pack = _PACKS_32.get(layout, pack_32) if layout.columns == 32 else _PACKS_256[layout]
     step_bytes, tile_bytes = layout.packed_at_once
 
     def pack_blocks(_: Any, source: Any, row_bytes: Any, target: Any, blocks: Any) -> Any:

@@ -16,6 +16,9 @@ _q5_1 = packer(weight_tile.Q5_1_FORMAT, "q5_1")
 _q8_0 = packer(weight_tile.Q8_0_FORMAT, "q8_0")
 _iq4_nl = packer(weight_tile.IQ4_NL_FORMAT, "iq4_nl")
 _mxfp4 = packer(weight_tile.MXFP4_FORMAT, "mxfp4")
+_nvfp4 = packer(weight_tile.NVFP4_FORMAT, "nvfp4")
+_q1_0 = packer(weight_tile.Q1_0_FORMAT, "q1_0")
+_q2_0 = packer(weight_tile.Q2_0_FORMAT, "q2_0")
 _q4_k = packer(weight_tile.Q4_K_FORMAT, "q4_k")
 _q5_k = packer(weight_tile.Q5_K_FORMAT, "q5_k")
 _q6_k = packer(weight_tile.Q6_K_FORMAT, "q6_k")
@@ -64,6 +67,21 @@ def pack_iq4_nl(source: int, row_bytes: int, target: int, blocks: int) -> None:
 def pack_mxfp4(source: int, row_bytes: int, target: int, blocks: int) -> None:
     """Packs blocks of MXFP4."""
     _mxfp4(source, row_bytes, target, blocks)
+
+
+def pack_nvfp4(source: int, row_bytes: int, target: int, blocks: int) -> None:
+    """Packs blocks of NVFP4."""
+    _nvfp4(source, row_bytes, target, blocks)
+
+
+def pack_q1_0(source: int, row_bytes: int, target: int, blocks: int) -> None:
+    """Packs blocks of Q1_0."""
+    _q1_0(source, row_bytes, target, blocks)
+
+
+def pack_q2_0(source: int, row_bytes: int, target: int, blocks: int) -> None:
+    """Packs blocks of Q2_0."""
+    _q2_0(source, row_bytes, target, blocks)
 
 
 def pack_q4_k(source: int, row_bytes: int, target: int, blocks: int) -> None:

@@ -17,6 +17,9 @@ _q5_1 = product(weight_tile.Q5_1_FORMAT, "q5_1")
 _q8_0 = product(weight_tile.Q8_0_FORMAT, "q8_0")
 _iq4_nl = product(weight_tile.IQ4_NL_FORMAT, "iq4_nl")
 _mxfp4 = product(weight_tile.MXFP4_FORMAT, "mxfp4")
+_nvfp4 = product(weight_tile.NVFP4_FORMAT, "nvfp4")
+_q1_0 = product(weight_tile.Q1_0_FORMAT, "q1_0")
+_q2_0 = product(weight_tile.Q2_0_FORMAT, "q2_0")
 _q4_k = product(weight_tile.Q4_K_FORMAT, "q4_k")
 _q5_k = product(weight_tile.Q5_K_FORMAT, "q5_k")
 _q6_k = product(weight_tile.Q6_K_FORMAT, "q6_k")
@@ -70,6 +73,21 @@ def matrix_iq4_nl(row: int, batch: int, first: int, last: int, scratch: int) -> 
 def matrix_mxfp4(row: int, batch: int, first: int, last: int, scratch: int) -> None:
     """Multiplies MXFP4 tiles with activations quantised in blocks of 32."""
     _mxfp4(row, batch, first, last, scratch)
+
+
+def matrix_nvfp4(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies NVFP4 tiles with activations quantised in blocks of 32."""
+    _nvfp4(row, batch, first, last, scratch)
+
+
+def matrix_q1_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies Q1_0 tiles with activations quantised in blocks of 32."""
+    _q1_0(row, batch, first, last, scratch)
+
+
+def matrix_q2_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies Q2_0 tiles with activations quantised in blocks of 32."""
+    _q2_0(row, batch, first, last, scratch)
 
 
 def matrix_q4_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:

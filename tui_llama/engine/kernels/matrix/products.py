@@ -66,9 +66,12 @@ def _emit_tokens(
 
 
 def finish(b: Builder, row: Value, lanes_at: Value, value: Value, output: Value) -> None:
-    """Adds the bias and the present output, where the plan row says so, and stores the result."""
+    """Applies the factor, the bias and the present output, where the plan row says so, and stores the result."""
     result = simd.lane_variable(b, value)
     b.store(value, result)
+    factor = simd.field(b, row, "factor")
+    with b.if_then(b.icmp_unsigned("!=", factor, simd.integer(0))):
+        b.store(b.fmul(b.load(result), simd.load_splat(b, simd.pointer(b, factor), 0, F32)), result)
     bias = simd.field(b, row, "extra")
     with b.if_then(b.icmp_unsigned("!=", bias, simd.integer(0))):
         b.store(b.fadd(b.load(result), simd.load(b, simd.pointer(b, bias, lanes_at), 0, F32)), result)

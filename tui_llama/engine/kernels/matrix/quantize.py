@@ -18,6 +18,7 @@ from tui_llama.engine.layouts.activations import (
     SCALED_SUM_AT,
     START_32_AT,
     START_256_AT,
+    STARTS_16_AT,
     SUMS_AT,
     grouped_columns,
 )
@@ -71,10 +72,14 @@ def _quantize_block(columns: int, name: str) -> Callable[..., None]:
 
 
 def _store_summary_32(b: Builder, d: Value, quants: list[Value], scaled_sum: Value, starts: Value) -> None:
-    total = simd.sum_lanes(b, b.add(*quants))
+    halves = [simd.sum_lanes(b, half) for half in quants]
+    total = b.add(*halves)
     simd.store(b, b.fmul(d, b.sitofp(total, F32)), scaled_sum)
     for offset, at in START_32_AT.items():
         simd.store(b, b.mul(total, ir.Constant(I32, -offset)), starts, at)
+    for offset, at in STARTS_16_AT.items():
+        for number, half in enumerate(halves):
+            simd.store(b, b.mul(half, ir.Constant(I32, -offset)), starts, at + 4 * number)
 
 
 def _store_summary_256(b: Builder, quants: list[Value], sums_of_32: Value, starts: Value) -> None:

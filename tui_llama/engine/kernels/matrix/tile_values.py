@@ -2,7 +2,7 @@
 
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.simd import F16, F32, I8, I16, I32, Builder, Value, constant, vector
-from tui_llama.engine.layouts.weight_tile import ScaleType, TileFormat
+from tui_llama.engine.layouts.weight_tile import ROWS, ScaleType, TileFormat
 
 
 def _shift_left(b: Builder, value: Value, bits: int) -> Value:
@@ -44,16 +44,29 @@ def _plane(b: Builder, place: Value, at: int, bits: int, to: int) -> list[Value]
     return [b.and_(_shift_left(b, vectors[i], to - bit), mask) for i, bit in places]
 
 
-def tile_scale(b: Builder, tile: Value, layout: TileFormat, at: int = 0) -> Value:
-    """Loads d of the tile that begins `at` bytes after an address, as 16 float32."""
-    if layout.scale_type is ScaleType.FLOAT16:
-        return half_row(b, tile, at)
+def tile_scales(b: Builder, tile: Value, layout: TileFormat, at: int = 0) -> list[Value]:
+    """Loads all d of the tile that begins `at` bytes after an address: for each part of its columns 16 float32."""
+    load, size = {
+        ScaleType.FLOAT16: (half_row, 2 * ROWS),
+        ScaleType.EXPONENT: (_powers_of_two, ROWS),
+        ScaleType.SMALL_FLOAT: (_small_floats, ROWS),
+    }[layout.scale_type]
+    return [load(b, tile, at + size * i) for i in range(layout.scales_of_columns)]
+
+
+def _powers_of_two(b: Builder, tile: Value, at: int) -> Value:
     exponent = b.zext(simd.load(b, tile, at, I8), vector(I32))
     # A float32 with exponent bits E is 2^(E - 127); 2^-127 and 2^-128 have none, but a bit of the fraction.
     usual = b.shl(b.sub(exponent, constant(I32, 1)), constant(I32, 23))
     small = b.shl(constant(I32, 1 << 21), b.and_(exponent, constant(I32, 1)))
     is_small = b.icmp_unsigned("<", exponent, constant(I32, 2))
     return b.bitcast(b.select(is_small, small, usual), vector(F32))
+
+
+def _small_floats(b: Builder, tile: Value, at: int) -> Value:
+    # The same bits in the places of a float16 have 15 as bias: they mean 2^-8 of the float, of which a half is wanted.
+    bits = b.shl(b.zext(simd.load(b, tile, at, I8), vector(I16)), constant(I16, 7))
+    return b.fmul(simd.half_to_float(b, b.bitcast(bits, vector(F16))), constant(F32, 2.0**7))
 
 
 def half_row(b: Builder, tile: Value, at: int) -> Value:
