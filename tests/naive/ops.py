@@ -13,6 +13,12 @@ def rms_norm(x: Array, weight: Array, epsilon: float) -> Array:
     return out
 
 
+def layer_norm(x: Array, weight: Array, bias: Array | float, epsilon: float) -> Array:
+    """Computes the norm over the last axis that subtracts the mean too."""
+    out: Array = rms_norm(x - x.mean(axis=-1, keepdims=True), weight, epsilon) + bias
+    return out
+
+
 def rotate(x: Array, angles: Array, neighbours: bool) -> Array:
     """Rotates pairs of the first components of (tokens, heads, head_dim) by (tokens, pairs) angles."""
     pairs = angles.shape[-1]
@@ -70,6 +76,24 @@ def attention(
 def swiglu(gates: Array, ups: Array) -> Array:
     """Computes silu(gates) × ups."""
     return gates / (1.0 + np.exp(-gates)) * ups
+
+
+def gelu(x: Array) -> Array:
+    """Computes the Gaussian error linear unit in its tanh form."""
+    out: Array = 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * x**3)))
+    return out
+
+
+def relu_squared(x: Array) -> Array:
+    """Computes the square of the positive part."""
+    out: Array = np.maximum(x, 0.0) ** 2
+    return out
+
+
+def scale_and_cap(x: Array, scale: float, cap: float) -> Array:
+    """Multiplies numbers, and lets them level off at a cap; 0 is none."""
+    out: Array = scale * x if cap == 0.0 else cap * np.tanh(scale * x / cap)
+    return out
 
 
 def quantize(x: Array, columns: int) -> tuple[npt.NDArray[np.int8], Array]:

@@ -55,22 +55,39 @@ def _read_embedding(memory: GuardedMemory, layout: TileFormat, columns: int) -> 
     )  # fmt: skip
 
 
-def _normalise(memory: GuardedMemory, columns: int, heads: int) -> None:
+def _normalise(memory: GuardedMemory, operation: str, columns: int, heads: int) -> None:
     source, output = (memory.zeros((3, heads * columns), np.float32) for _ in range(2))
-    weight = memory.zeros(columns, np.float32)
+    weight = memory.zeros((heads, columns), np.float32)
+    bias = address(memory.zeros(columns, np.float32)) if operation == "layer_norm" else 0
     run_row(
-        memory, "rms_norm", 3 * heads, 0, {"token_count": 3},
+        memory, operation, 3 * heads, 0, {"token_count": 3},
         input=address(source), input_stride=source.strides[0], output=address(output), output_stride=output.strides[0],
-        weight=address(weight), columns=columns, heads=heads, epsilon=1e-5,
+        weight=address(weight), weight_stride=weight.strides[0], columns=columns, heads=heads, epsilon=1e-5, extra=bias,
     )  # fmt: skip
 
 
-def _swiglu(memory: GuardedMemory, columns: int, tokens: int) -> None:
+def _add(memory: GuardedMemory, columns: int) -> None:
+    source, output = (memory.zeros((3, columns), np.float32) for _ in range(2))
+    run_row(
+        memory, "add", 3, 0, {"token_count": 3}, columns=columns, scale=0.5,
+        input=address(source), input_stride=source.strides[0], output=address(output), output_stride=output.strides[0],
+    )  # fmt: skip
+
+
+def _gate(memory: GuardedMemory, operation: str, columns: int, tokens: int) -> None:
     gates, ups, output = (memory.zeros((tokens, columns), np.float32) for _ in range(3))
     run_row(
-        memory, "swiglu", tokens, 0, {"token_count": tokens},
+        memory, operation, tokens, 0, {"token_count": tokens},
         input=address(gates), input_stride=gates.strides[0], extra=address(ups), extra_stride=ups.strides[0],
         output=address(output), output_stride=output.strides[0], columns=columns,
+    )  # fmt: skip
+
+
+def _change(memory: GuardedMemory, operation: str, columns: int, tokens: int, soft_cap: float = 0.0) -> None:
+    numbers = memory.zeros((tokens, columns), np.float32)
+    run_row(
+        memory, operation, tokens, 0, {"token_count": tokens}, columns=columns, soft_cap=soft_cap,
+        output=address(numbers), output_stride=numbers.strides[0],
     )  # fmt: skip
 
 
@@ -132,16 +149,18 @@ def _attend(
     )  # fmt: skip
 
 
-def _rotate(memory: GuardedMemory, head_dim: int, rotated: int, mode: int) -> None:
+def _rotate(memory: GuardedMemory, head_dim: int, rotated: int, mode: int, grows: bool = False) -> None:
     tokens, heads, first = 3, 2, 5
     source = memory.zeros((tokens, heads * head_dim), np.float32)
     output = memory.zeros((tokens, heads, padded(head_dim)), np.float32)
     angles = memory.zeros((first + tokens, rotated // 2, 2), np.float32)
+    factors = memory.zeros(first + tokens, np.float32)
     run_row(
         memory, "rotate_queries", tokens, 0, {"token_count": tokens, "first_position": first},
         input=address(source), input_stride=source.strides[0], output=address(output), output_stride=output.strides[0],
         extra=address(angles), extra_stride=angles.strides[0], mode=mode, heads=heads,
         head_dim=head_dim, padded_head_dim=padded(head_dim), rotated_dim=rotated,
+        weight=address(factors) if grows else 0,
     )  # fmt: skip
 
 
@@ -165,9 +184,16 @@ def _elementwise() -> Iterator[Case]:
             "embed", _read_embedding, *({"layout": layout, "columns": columns} for columns in counts)
         )
     norms = [{"columns": columns, "heads": heads} for columns in (1, 8, 16, 17, 40, 100) for heads in (1, 3)]
-    yield from _plan_cases("rms_norm", _normalise, *norms)
-    gates = [{"columns": columns, "tokens": tokens} for columns in (16, 48) for tokens in (1, 3)]
-    yield from _plan_cases("swiglu", _swiglu, *gates)
+    for norm in ("rms_norm", "layer_norm"):
+        yield from _plan_cases(norm, _normalise, *({"operation": norm, **sizes} for sizes in norms))
+    yield from _plan_cases("add", _add, *({"columns": columns} for columns in (1, 16, 17)))
+    widths: list[dict[str, Any]] = [{"columns": columns, "tokens": tokens} for columns in (16, 48) for tokens in (1, 3)]
+    for gating in ("swiglu", "geglu"):
+        yield from _plan_cases(gating, _gate, *({"operation": gating, **sizes} for sizes in widths))
+    for change in ("gelu", "relu_squared", "scale_and_cap"):
+        yield from _plan_cases(change, _change, *({"operation": change, **sizes} for sizes in widths))
+    capped = [{"operation": "scale_and_cap", "soft_cap": 30.0, **sizes} for sizes in widths]
+    yield from _plan_cases("scale_and_cap", _change, *capped)
     for block in (32, 256):
         quantized: list[dict[str, Any]] = [
             {"block": block, "blocks": blocks, "tokens": tokens, "first_token": first_token}
@@ -206,11 +232,12 @@ def _attention() -> Iterator[Case]:
 
 
 def _kv_cache() -> Iterator[Case]:
-    rotations = [
+    rotations: list[dict[str, Any]] = [
         {"head_dim": head_dim, "rotated": rotated, "mode": mode}
         for head_dim, rotated in ((8, 8), (80, 80), (64, 32))
         for mode in (plan_row.NEIGHBOURS, plan_row.HALVES)
     ]
+    rotations.append({"head_dim": 80, "rotated": 80, "mode": plan_row.HALVES, "grows": True})
     yield from _plan_cases("rotate_queries", _rotate, *rotations)
     for operation in ("store_keys", "store_values"):
         stored: list[dict[str, Any]] = [

@@ -17,6 +17,7 @@ from tui_llama.engine.layouts.activations import (
     SUMS_AT,
     activation_bytes,
 )
+from tui_llama.engine.layouts.weight_tile import F32_FORMAT
 
 PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
 RNG = np.random.default_rng(7)
@@ -44,14 +45,48 @@ def test_a_row_for_output_tokens_leaves_the_others_alone() -> None:
     np.testing.assert_allclose(out[3], naive.rms_norm(x[3].astype(float), weight.astype(float), 0.0), rtol=2e-6)
 
 
-@pytest.mark.parametrize("columns", [16, 96])
-def test_swiglu_agrees_with_its_twin_also_far_from_zero(columns: int) -> None:
-    gates, ups = random(3, columns), random(3, columns)
-    gates[0, :6] = [-200.0, -88.5, -87.0, 0.0, 60.0, 200.0]
-    expected = naive.swiglu(np.maximum(gates.astype(float), -700.0), ups.astype(float))
-    fields = {"extra": address(ups), "extra_stride": ups.strides[0], "columns": columns}
-    run_kernel("swiglu", {"token_count": 3}, **through(gates, gates), **fields, **PER_TOKEN)
-    np.testing.assert_allclose(gates, expected, rtol=2e-6, atol=1e-35)
+@pytest.mark.parametrize("columns", [8, 16, 40, 2048])
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_layer_norm_agrees_with_its_twin(columns: int, has_bias: bool) -> None:
+    x, weight, bias = random(5, columns) + np.float32(3.0), random(columns), random(columns)
+    out = np.zeros_like(x)
+    fields = {"weight": address(weight), "columns": columns, "heads": 1, "extra": address(bias) if has_bias else 0}
+    run_kernel("layer_norm", {"token_count": 5}, **through(x, out), **fields, epsilon=1e-5, **PER_TOKEN)
+    expected = naive.layer_norm(x.astype(float), weight.astype(float), bias.astype(float) * has_bias, 1e-5)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(("name", "twin"), [("rms_norm", naive.rms_norm), ("layer_norm", naive.layer_norm)])
+@pytest.mark.parametrize("columns", [8, 40])
+def test_heads_may_have_weights_of_their_own_and_be_normed_where_they_are(name: str, twin: Any, columns: int) -> None:
+    x, weight = random(5, 3 * columns), random(3, columns)
+    heads = x.reshape(5, 3, columns).astype(float)
+    fields: dict[str, Any] = {"weight": address(weight), "weight_stride": weight.strides[0], "columns": columns}
+    run_kernel(name, {"token_count": 5}, **through(x, x), **fields, heads=3, units=3, epsilon=0.01, **PER_TOKEN)
+    no_bias = (0.0,) if name == "layer_norm" else ()
+    expected = twin(heads, weight.astype(float), *no_bias, 0.01)
+    np.testing.assert_allclose(x.reshape(5, 3, columns), expected, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.22])
+def test_add_adds_what_its_factor_leaves(scale: float) -> None:
+    x, residual = random(4, 40), random(4, 40)
+    expected = residual.astype(float) + np.float32(scale) * x.astype(float)
+    before = residual[:2].copy()
+    fields: dict[str, Any] = {"columns": 40, "scale": scale, "output_tokens_only": 1}
+    run_kernel("add", {"token_count": 4, "first_output_token": 2}, **through(x, residual), **fields, **PER_TOKEN)
+    np.testing.assert_allclose(residual[2:], expected[2:], rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(residual[:2], before)
+
+
+def test_embeddings_are_multiplied_by_their_scale() -> None:
+    matrix, token_ids = random(5, 24), np.array([4, 0, 4], np.int32)
+    out = np.zeros((3, 24), np.float32)
+    fields: dict[str, Any] = {"weight": address(matrix), "weight_stride": matrix.strides[0], "mode": F32_FORMAT.type_id}
+    batch = {"token_ids": address(token_ids), "token_count": 3}
+    for scale in (1.0, 78.5):
+        run_kernel("embed", batch, **through(out, out), **fields, columns=24, scale=scale, **PER_TOKEN)
+        np.testing.assert_array_equal(out, matrix[token_ids] * np.float32(scale))
 
 
 @pytest.mark.parametrize(("columns", "name"), [(32, "quantize_32"), (256, "quantize_256")])

@@ -43,6 +43,21 @@ def test_rotated_queries_agree_with_their_twin(mode: int, head_dim: int, rotated
     assert np.all(out[:, :, head_dim:] == 0.0)
 
 
+def test_queries_grow_with_their_position_after_they_were_rotated() -> None:
+    tokens, heads, head_dim, first, offset = 3, 2, 16, 9, -4
+    x, out = random(tokens, heads * head_dim), np.zeros((tokens, heads * head_dim), np.float32)
+    angles, factors = RNG.uniform(-3, 3, (8, head_dim // 2)), np.linspace(1, 2, 8, dtype=np.float32)
+    table = np.stack([np.cos(angles), np.sin(angles)], axis=-1).astype(np.float32)
+    sizes = {"head_dim": head_dim, "padded_head_dim": head_dim, "rotated_dim": head_dim, "heads": heads}
+    fields = {"extra": address(table), "extra_stride": table.strides[0], "weight": address(factors)}
+    batch = {"token_count": tokens, "first_position": first, "rotation_offset": offset}
+    run_kernel("rotate_queries", batch, **through(x, out), **sizes, **fields, **PER_TOKEN)
+    seen = slice(first + offset, first + offset + tokens)
+    queries = x.reshape(tokens, heads, head_dim).astype(float)
+    expected = naive.rotate(queries, angles[seen], neighbours=True) * factors[seen, None, None]
+    np.testing.assert_allclose(out.reshape(expected.shape), expected, rtol=1e-5, atol=1e-6)
+
+
 def stored(
     keys: npt.NDArray[np.float32], values: npt.NDArray[np.float32], heads: int, first: int, cache_type: str
 ) -> KeyValueCache:

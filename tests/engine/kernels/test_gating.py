@@ -1,0 +1,68 @@
+"""Activations and limits against their naive twins."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.engine.kernels.kernel_bench import address, run_kernel, through
+from tests.naive import ops as naive
+from tui_llama.engine.layouts import plan_row
+
+PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
+FAR_FROM_ZERO = [-200.0, -88.5, -87.0, -10.0, 0.0, 10.0, 60.0, 200.0]
+RNG = np.random.default_rng(7)
+
+
+def random(*shape: int) -> npt.NDArray[np.float32]:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def with_far_numbers(columns: int) -> npt.NDArray[np.float32]:
+    numbers = random(3, columns) * np.float32(2.0)
+    numbers[0, : len(FAR_FROM_ZERO)] = FAR_FROM_ZERO
+    return numbers
+
+
+@pytest.mark.parametrize("columns", [16, 96])
+def test_swiglu_agrees_with_its_twin_also_far_from_zero(columns: int) -> None:
+    gates, ups = with_far_numbers(columns), random(3, columns)
+    expected = naive.swiglu(np.maximum(gates.astype(float), -700.0), ups.astype(float))
+    fields = {"extra": address(ups), "extra_stride": ups.strides[0], "columns": columns}
+    run_kernel("swiglu", {"token_count": 3}, **through(gates, gates), **fields, **PER_TOKEN)
+    np.testing.assert_allclose(gates, expected, rtol=2e-6, atol=1e-35)
+
+
+@pytest.mark.parametrize("columns", [16, 96])
+def test_geglu_agrees_with_its_twin_also_far_from_zero(columns: int) -> None:
+    gates, ups = with_far_numbers(columns), random(3, columns)
+    expected = naive.gelu(gates.astype(float)) * ups.astype(float)
+    fields = {"extra": address(ups), "extra_stride": ups.strides[0], "columns": columns}
+    run_kernel("geglu", {"token_count": 3}, **through(gates, gates), **fields, **PER_TOKEN)
+    np.testing.assert_allclose(gates, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "twin"), [("gelu", naive.gelu), ("relu_squared", naive.relu_squared)])
+@pytest.mark.parametrize("columns", [16, 96])
+def test_activations_in_place_agree_with_their_twins(
+    name: str, twin: Callable[[naive.Array], naive.Array], columns: int
+) -> None:
+    x = with_far_numbers(columns)
+    expected, before = twin(x.astype(float)), x[:1].copy()
+    batch, fields = {"token_count": 3, "first_output_token": 1}, {"columns": columns, "output_tokens_only": 1}
+    run_kernel(name, batch, **through(x, x), **fields, **PER_TOKEN)
+    np.testing.assert_allclose(x[1:], expected[1:], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(x[:1], before)
+    run_kernel(name, {"token_count": 1}, **through(x, x), columns=columns, **PER_TOKEN)
+    np.testing.assert_allclose(x[0], expected[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("scale", "cap"), [(0.25, 0.0), (1.0, 30.0), (0.5, 2.0)])
+def test_numbers_are_scaled_and_then_level_off_at_the_cap(scale: float, cap: float) -> None:
+    x = with_far_numbers(48)
+    expected = naive.scale_and_cap(x.astype(float), scale, cap)
+    run_kernel("scale_and_cap", {"token_count": 3}, **through(x, x), columns=48, scale=scale, soft_cap=cap, **PER_TOKEN)
+    np.testing.assert_allclose(x, expected, rtol=1e-5, atol=2e-6 * max(cap, 1.0))
+    if cap:
+        assert np.abs(x).max() <= cap
