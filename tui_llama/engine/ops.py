@@ -56,6 +56,8 @@ RMS_NORM: Final = _planned("elementwise", "rms_norm")
 """Divides rows by their root mean square and multiplies by learned weights."""
 LAYER_NORM: Final = _planned("elementwise", "layer_norm")
 """Subtracts the mean of rows, divides by their deviation, multiplies by learned weights and adds a bias."""
+COPY_HEADS: Final = _planned("elementwise", "copy_heads")
+"""Copies a part of each head of rows."""
 ADD: Final = _planned("elementwise", "add")
 """Adds rows, multiplied by a factor, to others."""
 SWIGLU: Final = _planned("gating", "swiglu")
@@ -109,7 +111,7 @@ def matrix_product(layout: TileFormat) -> Operation:
 _PLAN_OPERATIONS: Final = {
     operation.name: operation
     for operation in (
-        *(EMBED, RMS_NORM, LAYER_NORM, ADD, SWIGLU, GEGLU, GELU, RELU_SQUARED, SCALE_AND_CAP),
+        *(EMBED, RMS_NORM, LAYER_NORM, COPY_HEADS, ADD, SWIGLU, GEGLU, GELU, RELU_SQUARED, SCALE_AND_CAP),
         *(ROTATE_QUERIES, STORE_KEYS, STORE_VALUES, ATTENTION),
         *EXPERTS,
         *_QUANTIZATIONS.values(),

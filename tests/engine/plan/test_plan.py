@@ -247,12 +247,18 @@ def test_a_step_counts_the_bytes_and_multiplications_of_its_matrix(builder: Plan
 
 
 def test_the_embedding_is_looked_up_into_the_residual(builder: PlanBuilder) -> None:
-    residual = builder.embed("tokens")
+    residual = embedded(builder)
     assert residual is builder.buffer("residual", EMBEDDING)
     row = builder.build().rows[0]
     assert (row["output"], row["columns"], row["mode"]) == (residual.address, EMBEDDING, Q8_0)
     assert row["weight_stride"] == EMBEDDING // 32 * 34
     assert row["weight"] != 0
+
+
+def embedded(builder: PlanBuilder) -> Buffer:
+    residual = builder.buffer("residual", EMBEDDING)
+    builder.embed("tokens", residual)
+    return residual
 
 
 def test_norms_of_whole_rows_share_one_buffer_and_norms_of_heads_are_in_place(builder: PlanBuilder) -> None:
@@ -407,7 +413,7 @@ def test_from_some_step_on_only_tokens_whose_logits_are_wanted_are_worked_on(bui
 
 
 def test_a_plan_has_a_row_for_each_step_and_no_addresses_of_kernels_yet(builder: PlanBuilder) -> None:
-    builder.norm(builder.embed("tokens"), "norm", "rms")
+    builder.norm(embedded(builder), "norm", "rms")
     _, _, plan = multiplied(builder, "small", "large")
     assert plan.rows.dtype == ROW
     assert operations(plan) == ["embed", "rms_norm", "quantize_32", "quantize_256", "matrix_q8_0", "matrix_q4_k"]
@@ -417,7 +423,7 @@ def test_a_plan_has_a_row_for_each_step_and_no_addresses_of_kernels_yet(builder:
 
 
 def test_a_plan_names_each_kernel_once_in_the_order_of_first_use(builder: PlanBuilder) -> None:
-    builder.embed("tokens")
+    embedded(builder)
     multiplied(builder, "plain", "small")
     _, _, plan = multiplied(builder, "other_small", "other_plain")
     assert plan.kernels == [ops.plan_operation(name) for name in ("embed", "quantize_32", "matrix_f32", "matrix_q8_0")]
@@ -430,7 +436,7 @@ def test_scratch_memory_is_enough_for_every_kernel(builder: PlanBuilder) -> None
 
 
 def test_a_plan_is_printed_with_a_line_for_each_step(builder: PlanBuilder) -> None:
-    builder.embed("tokens")
+    embedded(builder)
     _, _, plan = multiplied(builder, "small")
     heading, *lines = str(plan).splitlines()
     assert heading.split() == ["operation", "weights", "MB", "MMAC/token", "on"]
@@ -450,7 +456,7 @@ def test_a_plan_keeps_all_memory_alive_that_its_rows_point_to(
 
     monkeypatch.setattr(Weights, "vector", watched)
     builder = builder_of(Weights(weights.file))
-    builder.norm(builder.embed("tokens"), "norm", "rms")
+    builder.norm(embedded(builder), "norm", "rms")
     attended(builder, sinks="sinks")
     source, targets, plan = multiplied(builder, "small", "plain")
     pointed_to: list[weakref.ref[object]] = []

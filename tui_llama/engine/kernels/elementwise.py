@@ -187,3 +187,19 @@ def add(row_address: int, batch_address: int, first: int, last: int, scratch: in
         y = float32_at(np.uintp(row.output + token * row.output_stride))
         for i in range(row.columns):
             y[i] += x[i] * row.scale
+
+
+def copy_heads(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Copies a part of each head. Unit: a token.
+
+    Plan row: `input` and `output` are the first such part of float32 (tokens, heads, …); in them parts are `head_dim`
+    and `padded_head_dim` numbers apart; `columns` numbers are copied of each.
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = first_token(row, batch)
+    for token in range(start + first, start + last):
+        x = float32_at(np.uintp(row.input + token * row.input_stride))
+        y = float32_at(np.uintp(row.output + token * row.output_stride))
+        for head in range(row.heads):
+            for i in range(row.columns):
+                y[head * row.padded_head_dim + i] = x[head * row.head_dim + i]

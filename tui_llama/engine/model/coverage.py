@@ -8,7 +8,7 @@ Source: llama.cpp, src/llama-model.cpp (`load_hparams`) and src/models, of Octob
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -137,10 +137,13 @@ class TensorCensus:
         """Returns a buffer of `width` numbers for each token."""
         return _Width(width)
 
-    def embed(self, name: str, scale: float) -> _Width:
+    def embed(self, name: str, target: _Width, scale: float) -> None:
         """Notes an embedding."""
-        self._note_matrix(name, self.sizes.vocab_size, self.sizes.embedding_size)
-        return _Width(self.sizes.embedding_size)
+        self._note_matrix(name, self.sizes.vocab_size, target.width)
+
+    def part(self, values: _Width, first: int, width: int) -> _Width:
+        """Returns a buffer of `width` numbers for each token."""
+        return _Width(width)
 
     def norm(self, source: _Width, name: str, kind: NormKind, *, bias_required: bool = False) -> _Width:
         """Notes a norm's weights and bias."""
@@ -176,6 +179,18 @@ class TensorCensus:
             elif bias_required or self.has(f"{own_name}.bias"):
                 self.note_vector(f"{own_name}.bias", target.width)
 
+    def bare_head_norm(self, source: _Width, target: _Width, heads: int) -> None:
+        """Reads no tensor."""
+
+    def multiply_heads(self, sources: Sequence[_Width], matrices: Sequence[Rows], targets: Sequence[_Width]) -> None:
+        """Notes a tensor of a matrix for each head; they lie one behind the other, in a third dimension."""
+        rows, name = targets[0].width, matrices[0].name
+        self._file.tensor_of_shape(f"{name}.weight", (sources[0].width, rows, len(matrices)))
+        self.names.add(f"{name}.weight")
+
+    def copy_heads(self, source: _Width, source_step: int, target: _Width, target_step: int, heads: int) -> None:
+        """Reads no tensor."""
+
     def add(self, target: _Width, source: _Width, scale: float) -> None:
         """Reads no tensor."""
 
@@ -190,7 +205,7 @@ class TensorCensus:
         """Reads no tensor."""
         return queries
 
-    def store(self, keys: _Width, values: _Width, layer: int, *, is_rotated: bool = False) -> None:
+    def store(self, keys: _Width, values: _Width | None, layer: int, *, is_rotated: bool = False) -> None:
         """Reads no tensor."""
 
     def continue_with_output_tokens(self) -> None:
@@ -212,6 +227,10 @@ class TensorCensus:
 
     def scale_and_cap(self, values: _Width, scale: float, cap: float) -> None:
         """Reads no tensor."""
+
+    def multiply_by(self, values: _Width, name: str) -> None:
+        """Notes the number."""
+        self.note_vector(f"{name}.weight", 1)
 
     def _note_norm(self, name: str, count: int, kind: NormKind, bias_required: bool) -> None:
         self.note_vector(f"{name}.weight", count)

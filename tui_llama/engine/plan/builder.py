@@ -1,6 +1,6 @@
 """Builds a plan: the operations that forward passes are written in, each one checked and appended as rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,17 +65,19 @@ class PlanBuilder:
         """Returns the float32 buffer of that name and width, which all operations that request it share."""
         return self._shared(name, width, (odd_lines(4 * width) // 4,), np.float32)
 
-    def embed(self, name: str, scale: float = 1.0) -> Buffer:
-        """Looks up the embedding rows of token ids, and multiplies them."""
-        residual = self.buffer("residual", self.sizes.embedding_size)
-        matrix = self.weights.embedding(f"{name}.weight", self.sizes.vocab_size, residual.width)
+    def embed(self, name: str, target: Buffer, scale: float = 1.0) -> None:
+        """Looks up the embedding rows of token ids, as wide as the target, and multiplies them."""
+        matrix = self.weights.embedding(f"{name}.weight", self.sizes.vocab_size, target.width)
         self._keep_alive.append(matrix.data)
         self._add(
             PlanStep(ops.EMBED.name, name),
-            output=residual.address, output_stride=residual.stride_bytes, weight=int(matrix.data.ctypes.data),
-            weight_stride=matrix.row_bytes, columns=residual.width, mode=matrix.layout.type_id, scale=scale, units=1,
+            output=target.address, output_stride=target.stride_bytes, weight=int(matrix.data.ctypes.data),
+            weight_stride=matrix.row_bytes, columns=target.width, mode=matrix.layout.type_id, scale=scale, units=1,
         )  # fmt: skip
-        return residual
+
+    def part(self, values: Buffer, first: int, width: int) -> Buffer:
+        """Returns `width` numbers of each token, from the number `first` on, of a buffer."""
+        return Buffer(f"{values.name} from {first} on", width, values.data[:, first:])
 
     def norm(self, source: Buffer, name: str, kind: NormKind, *, bias_required: bool = False) -> Buffer:
         """Computes the norm of whole rows into a buffer that the next norm overwrites, and adds its bias."""
@@ -92,6 +94,10 @@ class PlanBuilder:
     ) -> None:
         """Computes the norm of each of the heads in a row, in place; without weights if the name is ""."""
         self._add_norm(values, values, name, kind, heads, vector_per_head=vector_per_head)
+
+    def bare_head_norm(self, source: Buffer, target: Buffer, heads: int) -> None:
+        """Computes root-mean-square norms of heads without weights; the target may be the source."""
+        self._add_norm(source, target, "", "rms", heads)
 
     def multiply(
         self, source: Buffer, targets: Mapping[MatrixName, Buffer], *, add: bool = False, bias_required: bool = False
@@ -115,6 +121,29 @@ class PlanBuilder:
             vectors = (self._factor(name), self._bias(name, target.width, bias_required))
             self._add_product(matrix, inputs[matrix.layout.columns], target, vectors, add)
         self._rows[-1]["barrier"] = 1
+
+    def multiply_heads(self, sources: Sequence[Buffer], matrices: Sequence[Rows], targets: Sequence[Buffer]) -> None:
+        """Multiplies each input with a matrix of its own. The team waits for all inputs, then for all products."""
+        products = []
+        for head, (source, name, target) in enumerate(zip(sources, matrices, targets, strict=True)):
+            matrix = self._matrix(name, target.width, source.width)
+            if matrix.layout.columns > 1:
+                quantised = self._quantize(source, matrix.layout.columns, f"head {head}")
+                self._rows[-1]["barrier"] = int(head == len(sources) - 1)
+                products.append((matrix, quantised, target))
+            else:
+                products.append((matrix, source, target))
+        for matrix, source, target in products:
+            self._add_product(matrix, source, target, None, add=False)
+        self._rows[-1]["barrier"] = 1
+
+    def copy_heads(self, source: Buffer, source_step: int, target: Buffer, target_step: int, heads: int) -> None:
+        """Copies a part of each head, as wide as the target; heads are so many numbers apart."""
+        self._add(
+            PlanStep(ops.COPY_HEADS.name, f"{source.name} to {target.name}"), **self._from_to(source, target),
+            columns=min(source.width, target.width), heads=heads, head_dim=source_step, padded_head_dim=target_step,
+            units=1,
+        )  # fmt: skip
 
     def add(self, target: Buffer, source: Buffer, scale: float) -> None:
         """Adds values, multiplied by a factor, to others."""
@@ -140,7 +169,7 @@ class PlanBuilder:
                 heads=heads, head_dim=head_dim, padded_head_dim=head_dim, units=1,
             )  # fmt: skip
 
-    def store(self, keys: Buffer, values: Buffer, layer: int, *, is_rotated: bool = False) -> None:
+    def store(self, keys: Buffer, values: Buffer | None, layer: int, *, is_rotated: bool = False) -> None:
         """Rotates the keys for their positions, unless they are, and stores keys and values in the KV cache."""
         common = self._in_cache(layer) | self._head_sizes(layer) | {"units": 1}
         self._add(
@@ -148,10 +177,11 @@ class PlanBuilder:
             input=keys.address, input_stride=keys.stride_bytes, **common,
             **({} if is_rotated else self._rotation(layer)),
         )  # fmt: skip
-        self._add(
-            PlanStep(ops.STORE_VALUES.name, f"layer {layer}"), barrier=0,
-            input=values.address, input_stride=values.stride_bytes, **common,
-        )  # fmt: skip
+        if values is not None:
+            self._add(
+                PlanStep(ops.STORE_VALUES.name, f"layer {layer}"), barrier=0,
+                input=values.address, input_stride=values.stride_bytes, **common,
+            )  # fmt: skip
 
     def continue_with_output_tokens(self) -> None:
         """Restricts all further operations to tokens whose logits are wanted."""
@@ -203,6 +233,10 @@ class PlanBuilder:
             **self._from_to(values, values), columns=padded(values.width), scale=scale, soft_cap=cap, units=1,
         )  # fmt: skip
 
+    def multiply_by(self, values: Buffer, name: str) -> None:
+        """Multiplies values by the only number of a tensor, in place."""
+        self.scale_and_cap(values, float(self.weights.vector(f"{name}.weight", 1)[0]), 0.0)
+
     def build(self) -> Plan:
         """Returns the finished plan, without kernel addresses."""
         width = self.cache.padded_head_dim
@@ -215,8 +249,8 @@ class PlanBuilder:
             keep_alive=[*self._keep_alive, self._buffers, self._temperature_tables],
         )
 
-    def _quantize(self, source: Buffer, columns: int) -> Buffer:
-        blocks, name = source.width // columns, f"{source.name}, quantised by {columns}"
+    def _quantize(self, source: Buffer, columns: int, part: str = "") -> Buffer:
+        blocks, name = source.width // columns, f"{source.name}{part}, quantised by {columns}"
         target = self._shared(name, blocks, (activation_bytes(source.width, columns),), np.uint8)
         self._add(
             PlanStep(ops.quantization(columns).name, source.name),
@@ -274,7 +308,7 @@ class PlanBuilder:
 
     def _matrix(self, name: MatrixName, rows: int, columns: int) -> Matrix:
         if isinstance(name, Rows):
-            return self.weights.matrix_rows(f"{name.name}.weight", (name.first, rows, name.total), columns)
+            return self.weights.matrix_rows(f"{name.name}.weight", (name.first, rows, name.total), columns, name.slabs)
         return self.weights.matrix(f"{name}.weight", rows, columns)
 
     def _factor(self, name: MatrixName) -> npt.NDArray[np.float32] | None:

@@ -45,6 +45,8 @@ class Rotation:
     scaling: RopeScaling
     neighbours: bool
     """True: pairs are components (2i, 2i + 1); else (i, i + dim / 2)."""
+    first: int = 0
+    """The first element of a head that is rotated."""
     still_pairs: tuple[int, ...] = ()
     """Pairs that do not turn: those of the fourth section of an image model's positions, which is 0 in text."""
     factors: str = ""
@@ -79,8 +81,12 @@ class LatentSizes:
     """Elements of the compressed vector of keys and values."""
     plain_dim: int
     """Elements of a head's query that are not rotated; they come first."""
+    rotated_dim: int
+    """Elements of a head's query that are rotated; they come last."""
     value_dim: int
     """Elements of a head's value, after it has been expanded."""
+    is_absorbed: bool
+    """The cache holds the compressed vector; else it holds keys and values of each head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,8 @@ class Hyperparameters:
     """Multiplies logits."""
     logit_cap: float = 0.0
     """A logit becomes cap · tanh(logit / cap); 0 for no cap."""
+    layer_embedding_size: int = 0
+    """Elements of a token's embedding for each layer, besides the one that all share; 0 for none."""
     notices: tuple[str, ...] = ()
     """Notices for the user, one line each."""
 

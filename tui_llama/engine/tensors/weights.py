@@ -56,13 +56,14 @@ class Weights:
         """
         return self.matrix_rows(name, (0, rows, rows), columns)
 
-    def matrix_rows(self, name: str, first_count_total: tuple[int, int, int], columns: int) -> Matrix:
+    def matrix_rows(self, name: str, first_count_total: tuple[int, int, int], columns: int, slabs: int = 1) -> Matrix:
         """Returns a range of rows of a matrix as a matrix of its own; its tiles are zeros until `repacking`.
 
         Args:
             name: The tensor.
             first_count_total: The first row, the number of rows, and the rows of the whole tensor.
             columns: Elements of a row.
+            slabs: Matrices of the tensor that lie in a third dimension, whose rows are counted on.
 
         Raises:
             ModelFileError: the tensor is missing or of another shape.
@@ -70,7 +71,7 @@ class Weights:
         first, rows, total = first_count_total
         key = (name, first, rows)
         if key not in self._matrices:
-            info = self.file.tensor_of_shape(name, (columns, total))
+            info = self.file.tensor_of_shape(name, (columns, total // slabs, slabs))
             layout = FORMATS.get(info.type_id, weight_tile.F16_FORMAT)
             data = self._memory.take(layout.matrix_bytes(rows, columns))
             self._matrices[key] = _Part(Matrix(name, layout, rows, columns, data), first)

@@ -18,7 +18,20 @@ from tui_llama.errors import ModelFileError
 ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
-        *(ARCEE, COHERE2, COMMAND_R, ERNIE4_5, EXAONE4, GEMMA, GEMMA2, GEMMA3, GLM4, GRANITE, HUNYUAN_DENSE, INTERNLM2),
+        *(
+            ARCEE,
+            COHERE2,
+            COMMAND_R,
+            ERNIE4_5,
+            EXAONE4,
+            GEMMA,
+            GEMMA2,
+            GEMMA3,
+            GLM4,
+            GRANITE,
+            HUNYUAN_DENSE,
+            INTERNLM2,
+        ),
         *(LLAMA, MINICPM, MISTRAL3, OLMO2, PHI2, PHI3, QWEN2, QWEN2VL, QWEN3, QWEN3VL, SEED_OSS, SMOLLM3, STABLELM),
         STARCODER2,
     )

@@ -108,7 +108,10 @@ class RotationRules:
     long_factors: Literal["never", "with longrope", "always"] = "never"
     """When files have divisors for short and for long contexts."""
     reads_yarn_bounds: bool = False
-    reads_yarn_multiplier: bool = False
+    yarn_multiplier: Literal["ignored", "divides", "replaces"] = "ignored"
+    """What the file's multiplier does to yarn's own factor of sine and cosine."""
+    at_end_of_head: bool = False
+    """The last elements of a head are rotated; else the first."""
     window_base_is_read: bool = False
     """Layers with a window have a base of their own."""
     window_base: float | None = None
@@ -167,6 +170,11 @@ class Architecture:
         logit_scale: Factor of logits.
         logit_cap: Cap of logits.
         output: Where the output matrix is: in a tensor of its own if the file has one, always there, or never.
+        latent_query_rank: For multi-head latent attention, the elements of a compressed query, 0 where it is not
+            compressed. None: attention is the common one.
+        shares_keys_and_values: Layers at the end may read keys and values of earlier layers.
+        has_layer_embeddings: Tokens may have an embedding for each layer.
+        emit_before_layers: Emits what comes between the embedding and the first layer; None: nothing.
         emit_layer: Emits one layer, where this declaration cannot express it; see `plan/forward/decoder.py`.
     """
 
@@ -188,6 +196,10 @@ class Architecture:
     logit_scale: NumberRule = one
     logit_cap: NumberRule = no_cap
     output: Literal["own or embedding", "own", "embedding"] = "own or embedding"
+    latent_query_rank: Callable[["Keys"], int] | None = None
+    shares_keys_and_values: bool = False
+    has_layer_embeddings: bool = False
+    emit_before_layers: Callable[[Any, "Architecture", Any], None] | None = None
     emit_layer: Callable[[Any, "Architecture", Any, int], None] | None = None
 
 

@@ -1,4 +1,4 @@
-"""Gemma 1 to 3: GELU, embeddings that are scaled, caps, and layers that see a window only.
+"""Gemma 1 to 4: GELU, embeddings that are scaled, caps, and layers that see a window only.
 
 Sources: Gemma Team 2024 (Gemma), 2024 (Gemma 2), 2025 (Gemma 3).
 """
@@ -14,6 +14,7 @@ from tui_llama.engine.plan.architectures.declaration import (
     by_head_size,
     cap,
 )
+from tui_llama.engine.plan.forward import gemma4
 from tui_llama.engine.plan.sizes.keys import Keys
 from tui_llama.engine.tensors.hyperparameters import MAX_HEADS
 
@@ -65,4 +66,24 @@ GEMMA3 = Architecture(
     attention_scale=_by_embedding(62),
     embedding_scale=_root_of_embedding,
     logit_cap=cap("final_logit_softcapping"),
+)
+GEMMA4 = Architecture(
+    name="gemma4",
+    rotation=RotationRules(
+        window_base_is_read=True,
+        window_base=10000.0,
+        window_scaling="factor 1",
+        has_factors=True,
+        window_has_factors=False,
+    ),
+    norms=NORMS_ON_BOTH_SIDES,
+    feed_forward=_GELU,
+    windows=Windows(size=None, period=None),
+    attention_scale=lambda keys, head_dim: 1.0,
+    embedding_scale=_root_of_embedding,
+    logit_cap=cap("final_logit_softcapping", 30.0),
+    shares_keys_and_values=True,
+    has_layer_embeddings=True,
+    emit_before_layers=gemma4.emit_layer_inputs,
+    emit_layer=gemma4.emit_layer,
 )

@@ -37,7 +37,7 @@ MISTRAL3 = Architecture(
         has_factors=True,
         long_factors="with longrope",
         reads_yarn_bounds=True,
-        reads_yarn_multiplier=True,
+        yarn_multiplier="divides",
     ),
     temperature=_mistral_temperature,
 )

@@ -4,6 +4,7 @@ Sources: Vaswani et al. 2017; Ainslie et al. 2023 (query heads that share keys a
 """
 
 from tui_llama.engine.plan.architectures.declaration import Architecture, HeadNorms
+from tui_llama.engine.plan.forward.latent_attention import emit_latent_attention
 from tui_llama.engine.plan.forward.plan_writer import MatrixName, PlanWriter, Rows, Values
 from tui_llama.engine.plan.forward.sublayer import emit_output
 
@@ -14,6 +15,9 @@ def emit_attention(
     plan: PlanWriter[Values], architecture: Architecture, normed: Values, residual: Values, layer: int
 ) -> None:
     """Emits residual += attention(normed)."""
+    if plan.sizes.layers[layer].latent is not None:
+        emit_latent_attention(plan, architecture, normed, residual, layer)
+        return
     queries, keys, values = emit_projections(plan, architecture, normed, layer)
     norms = architecture.head_norms
     if norms is not None and not _has_head_norms(plan, architecture, norms, layer):
@@ -54,16 +58,20 @@ def emit_projections(
 def emit_scores(
     plan: PlanWriter[Values],
     architecture: Architecture,
-    queries_keys_values: tuple[Values, Values, Values],
+    queries_keys_values: tuple[Values, Values | None, Values | None],
     residual: Values,
     layer: int,
     *,
     are_rotated: bool = False,
 ) -> None:
-    """Emits what follows the projections: storing, softmax attention and the product with the output matrix."""
+    """Emits what follows the projections: storing, softmax attention and the product with the output matrix.
+
+    Keys and values are None in layers that read those of another one.
+    """
     queries, keys, values = queries_keys_values
     block = f"blk.{layer}."
-    plan.store(keys, values, layer, is_rotated=are_rotated)
+    if keys is not None and values is not None:
+        plan.store(keys, values, layer, is_rotated=are_rotated)
     if layer == plan.sizes.layer_count - 1:
         # All keys and values are stored now, so only the tokens whose logits are wanted go on.
         plan.continue_with_output_tokens()

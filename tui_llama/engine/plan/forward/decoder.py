@@ -15,7 +15,10 @@ from tui_llama.engine.plan.forward.sublayer import emit_norm
 def emit_forward_pass(plan: PlanWriter[Values], architecture: Architecture) -> None:
     """Emits all plan steps from token ids to logits."""
     sizes = plan.sizes
-    residual = plan.embed("token_embd", sizes.embedding_scale)
+    residual = plan.buffer("residual", sizes.embedding_size)
+    plan.embed("token_embd", residual, sizes.embedding_scale)
+    if architecture.emit_before_layers is not None:
+        architecture.emit_before_layers(plan, architecture, residual)
     emit_layer = architecture.emit_layer or _emit_layer
     for layer in range(sizes.layer_count):
         emit_layer(plan, architecture, residual, layer)

@@ -3,7 +3,7 @@
 `plan.PlanBuilder` turns them into rows that can be run; `coverage` only notes which tensors they read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
@@ -25,12 +25,14 @@ class Rows:
         first: The first row.
         total: Rows of the whole tensor.
         own_name: The name that the matrix would have in a tensor of its own; its bias may have that name.
+        slabs: Matrices of the tensor where they lie in a third dimension, else 1.
     """
 
     name: str
     first: int
     total: int
     own_name: str
+    slabs: int = 1
 
 
 MatrixName: TypeAlias = str | Rows
@@ -58,8 +60,12 @@ class PlanWriter(Protocol[Values]):
         """Returns memory for `width` numbers of each token."""
         ...
 
-    def embed(self, name: str, scale: float) -> Values:
-        """Looks up the embedding rows of token ids, and multiplies them."""
+    def embed(self, name: str, target: Values, scale: float) -> None:
+        """Looks up the embedding rows of token ids, as wide as the target, and multiplies them."""
+        ...
+
+    def part(self, values: Values, first: int, width: int) -> Values:
+        """Returns `width` numbers of each token, from the number `first` on, of a buffer."""
         ...
 
     def norm(self, source: Values, name: str, kind: NormKind, *, bias_required: bool = False) -> Values:
@@ -76,10 +82,22 @@ class PlanWriter(Protocol[Values]):
         """Computes the norm of each of the heads in a row, in place. Without weights if the name is ""."""
         ...
 
+    def bare_head_norm(self, source: Values, target: Values, heads: int) -> None:
+        """Computes root-mean-square norms of heads without weights; the target may be the source."""
+        ...
+
     def multiply(
         self, source: Values, targets: Mapping[MatrixName, Values], *, add: bool = False, bias_required: bool = False
     ) -> None:
         """Multiplies one input with the matrices of some names, and adds their biases."""
+        ...
+
+    def multiply_heads(self, sources: Sequence[Values], matrices: Sequence[Rows], targets: Sequence[Values]) -> None:
+        """Multiplies each input with a matrix of its own."""
+        ...
+
+    def copy_heads(self, source: Values, source_step: int, target: Values, target_step: int, heads: int) -> None:
+        """Copies a part of each head, as wide as the narrower buffer; heads are so many numbers apart."""
         ...
 
     def add(self, target: Values, source: Values, scale: float) -> None:
@@ -98,8 +116,11 @@ class PlanWriter(Protocol[Values]):
         """Does as `rotate` with queries that were rotated before."""
         ...
 
-    def store(self, keys: Values, values: Values, layer: int, *, is_rotated: bool = False) -> None:
-        """Rotates the keys for their positions, unless they are, and stores keys and values in the KV cache."""
+    def store(self, keys: Values, values: Values | None, layer: int, *, is_rotated: bool = False) -> None:
+        """Rotates the keys for their positions, unless they are, and stores keys and values in the KV cache.
+
+        Without values, the keys' first elements are the values.
+        """
         ...
 
     def continue_with_output_tokens(self) -> None:
@@ -120,4 +141,8 @@ class PlanWriter(Protocol[Values]):
 
     def scale_and_cap(self, values: Values, scale: float, cap: float) -> None:
         """Multiplies values, and limits them to cap · tanh(value / cap), in place; a cap of 0 is none."""
+        ...
+
+    def multiply_by(self, values: Values, name: str) -> None:
+        """Multiplies values by the only number of a tensor, in place."""
         ...

@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from tui_llama.engine.gguf.file import GgufFile
-from tui_llama.engine.tensors.hyperparameters import MAX_LAYERS, MAX_SIZE
+from tui_llama.engine.gguf.file import GgufFile, StringArray
+from tui_llama.engine.tensors.hyperparameters import MAX_LAYERS, MAX_SIZE, MAX_VOCAB
 from tui_llama.errors import ModelFileError
 
 OTHER_MODEL_HINT: Final = "Choose another model, or a newer version of this program."
@@ -46,6 +46,14 @@ class Keys:
     def embedding_size(self) -> int:
         """Elements of the residual stream."""
         return self.size("embedding_length", MAX_SIZE)
+
+    @cached_property
+    def token_count(self) -> int:
+        """Size of the vocabulary: of the list of tokens, as in llama.cpp, or else as the key says."""
+        tokens = self.file.get_strings("tokenizer.ggml.tokens", None)
+        if isinstance(tokens, StringArray):
+            return self.bounded("vocab_size", len(tokens), MAX_VOCAB)
+        return self.size("vocab_size", MAX_VOCAB)
 
     def has(self, key: str) -> bool:
         """Tells whether the file has the key."""

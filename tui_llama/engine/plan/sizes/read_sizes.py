@@ -8,10 +8,11 @@ Source: llama.cpp, src/llama-model.cpp (`load_hparams`) and src/llama-arch.cpp.
 from dataclasses import dataclass
 from typing import Final
 
-from tui_llama.engine.gguf.file import GgufFile, StringArray
+from tui_llama.engine.gguf.file import GgufFile
 from tui_llama.engine.layouts.attention import MOST_ROWS
 from tui_llama.engine.plan.architectures.declaration import Architecture
 from tui_llama.engine.plan.sizes.keys import OTHER_MODEL_HINT, Keys
+from tui_llama.engine.plan.sizes.latent import check_latent, read_latent
 from tui_llama.engine.plan.sizes.rotations import ASSUMED_CONTEXT, read_rotation
 from tui_llama.engine.plan.sizes.windows import read_windows
 from tui_llama.engine.tensors.hyperparameters import (
@@ -19,7 +20,6 @@ from tui_llama.engine.tensors.hyperparameters import (
     MAX_HEAD_DIM,
     MAX_HEADS,
     MAX_SIZE,
-    MAX_VOCAB,
     Hyperparameters,
     LayerSizes,
     Rotation,
@@ -60,11 +60,12 @@ def read_sizes(file: GgufFile, architecture: Architecture) -> ReadSizes:
         layers=_layers(keys, architecture, declared_context),
         epsilon=_epsilon(keys, architecture),
         context_length=declared_context or ASSUMED_CONTEXT,
-        vocab_size=_vocab_size(keys),
+        vocab_size=keys.token_count,
         embedding_scale=architecture.embedding_scale(keys),
         residual_scale=architecture.residual_scale(keys),
         logit_scale=architecture.logit_scale(keys),
         logit_cap=architecture.logit_cap(keys),
+        layer_embedding_size=_layer_embedding_size(keys, architecture),
         notices=() if declared_context else (_NO_CONTEXT_NOTICE,),
     )
     return ReadSizes(sizes, frozenset(keys.used), keys.predicting_blocks)
@@ -75,12 +76,16 @@ def _layers(keys: Keys, architecture: Architecture, context_length: int) -> tupl
     kv_head_counts = _kv_head_counts(keys, head_counts)
     hidden_sizes = keys.sizes("feed_forward_length", MAX_SIZE, keys.layer_count)
     windows = read_windows(keys, architecture.windows)
+    latent = read_latent(keys, architecture.latent_query_rank) if architecture.latent_query_rank else None
+    sources = _sources(keys, architecture, windows)
     rotations: dict[tuple[int, bool], Rotation] = {}
     score_cap, temperature = architecture.score_cap(keys), architecture.temperature(keys)
     layers = []
     for layer, window in enumerate(windows):
         has_window = window > 0
         head_dim, value_dim = _head_dims(keys, head_counts[layer], has_window)
+        if latent is not None:
+            check_latent(keys, latent, (kv_head_counts[layer], head_dim, value_dim), head_counts[layer])
         if (head_dim, has_window) not in rotations:
             rotations[head_dim, has_window] = read_rotation(
                 keys, architecture.rotation, head_dim, context_length, has_window=has_window
@@ -98,8 +103,9 @@ def _layers(keys: Keys, architecture: Architecture, context_length: int) -> tupl
                 window=window,
                 is_chunked=has_window and architecture.windows is not None and architecture.windows.is_chunked,
                 temperature=temperature if architecture.has_temperature(keys, layer, has_window) else None,
-                kv_source=layer,
+                kv_source=sources[layer],
                 hidden_size=hidden_sizes[layer],
+                latent=latent,
             )
         )
     return tuple(layers)
@@ -123,6 +129,30 @@ def _kv_head_counts(keys: Keys, head_counts: tuple[int, ...]) -> tuple[int, ...]
     return counts
 
 
+def _sources(keys: Keys, architecture: Architecture, windows: tuple[int, ...]) -> list[int]:
+    """Returns the layer whose keys and values each layer reads.
+
+    A layer that stores none reads those of the last layer that stores some and sees as far as it does.
+    """
+    key = "attention.shared_kv_layers"
+    layers = list(range(len(windows)))
+    storing = len(windows) - (keys.count(key, len(windows) - 1) if architecture.shares_keys_and_values else 0)
+    for layer in layers[storing:]:
+        alike = [other for other in layers[:storing] if (windows[other] > 0) == (windows[layer] > 0)]
+        if not alike:
+            raise keys.refuse(key, f"no layer before the last {len(windows) - storing} sees as far as layer {layer}")
+        layers[layer] = alike[-1]
+    return layers
+
+
+def _layer_embedding_size(keys: Keys, architecture: Architecture) -> int:
+    key = "embedding_length_per_layer_input"
+    size = keys.count(key, MAX_SIZE, None) if architecture.has_layer_embeddings else 0
+    if size * keys.layer_count > MAX_SIZE:
+        raise keys.refuse(key, f"{keys.layer_count} layers of {size} are more than {MAX_SIZE}")
+    return size
+
+
 def _head_dims(keys: Keys, head_count: int, has_window: bool) -> tuple[int, int]:
     """Returns the elements of a head's query and key, and of its value."""
     default = keys.embedding_size // head_count
@@ -144,11 +174,3 @@ def _epsilon(keys: Keys, architecture: Architecture) -> float:
     if not 0 <= epsilon < 1:
         raise keys.refuse(key, f"{epsilon} is not between 0 and 1")
     return epsilon
-
-
-def _vocab_size(keys: Keys) -> int:
-    """Reads the vocabulary's size: from the vocabulary, as in llama.cpp, or else from the key."""
-    tokens = keys.file.get_strings("tokenizer.ggml.tokens", None)
-    if isinstance(tokens, StringArray):
-        return keys.bounded("vocab_size", len(tokens), MAX_VOCAB)
-    return keys.size("vocab_size", MAX_VOCAB)

@@ -48,6 +48,7 @@ def read_rotation(
         factors = long_factors = ""
     return Rotation(
         dim=dim,
+        first=head_dim - dim if rules.at_end_of_head else 0,
         base=_base(keys, rules, head_dim, has_window),
         scaling=scaling,
         # Heads of models with position sections pair halves, whatever their rows were permuted for.
@@ -82,7 +83,7 @@ def _base(keys: Keys, rules: RotationRules, head_dim: int, has_window: bool) -> 
 
 
 def _scaling(keys: Keys, rules: RotationRules, context_length: int) -> RopeScaling:
-    factor = _scaling_factor(keys)
+    factor = scaling_factor(keys)
     kind = _scaling_kind(keys, factor)
     factor = 1.0 if kind == "none" else factor
     return RopeScaling(
@@ -104,8 +105,15 @@ def _magnitude(keys: Keys, rules: RotationRules, kind: ScalingKind, factor: floa
     magnitude = keys.positive("rope.scaling.attn_factor", 1.0)
     if kind != "yarn":
         return magnitude
-    multiplier = keys.not_negative("rope.scaling.yarn_log_multiplier", 0.0) if rules.reads_yarn_multiplier else 0.0
-    return magnitude * growth(1.0) / (growth(multiplier) if multiplier else 1.0)
+    multiplier = yarn_multiplier(keys) if rules.yarn_multiplier != "ignored" else 0.0
+    if multiplier == 0.0:
+        return magnitude * growth(1.0)
+    return magnitude * growth(1.0) / growth(multiplier) if rules.yarn_multiplier == "divides" else magnitude
+
+
+def yarn_multiplier(keys: Keys) -> float:
+    """Returns the strength of the correction of the attention's temperature, 0 for none."""
+    return keys.not_negative("rope.scaling.yarn_log_multiplier", 0.0)
 
 
 def _original_context(keys: Keys, kind: ScalingKind, context_length: int) -> int:
@@ -114,7 +122,7 @@ def _original_context(keys: Keys, kind: ScalingKind, context_length: int) -> int
     return keys.size("rope.scaling.original_context_length", MAX_CONTEXT, default=default)
 
 
-def _scaling_factor(keys: Keys) -> float:
+def scaling_factor(keys: Keys) -> float:
     """Reads the scaling factor; absent or 0 means 1. Older files have the key `rope.scale_linear`."""
     for key in ("rope.scaling.factor", "rope.scale_linear"):
         factor = keys.not_negative(key, 0.0)
