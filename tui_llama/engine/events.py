@@ -48,6 +48,17 @@ class PromptEncoded(msgspec.Struct, frozen=True, tag=True):
     answer_tokens: Count | None = None
 
 
+class GrammarProgress(msgspec.Struct, frozen=True, tag=True):
+    """The progress of compiling the grammar that binds the answer: `done` of `total` steps; each may take a second.
+
+    It comes before the prompt is encoded, and not at all for a grammar that is compiled already.
+    """
+
+    turn: int
+    done: Count
+    total: Count
+
+
 class RereadCause(StrEnum):
     """Why the engine has to read much of a conversation again that it has read before."""
 
@@ -121,11 +132,15 @@ TOKENISED_AGAIN = "This chat was held with another vocabulary; its text is token
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """The answer has ended; the last event of a turn. The engine may save its state afterwards."""
+    """The answer has ended; the last event of a turn. The engine may save its state afterwards.
+
+    `is_incomplete` says that a grammar or JSON schema binds the answer, and the answer ended before it fits.
+    """
 
     turn: int
     stop_reason: StopReason
     usage: Usage
+    is_incomplete: bool = False
 
 
 class IdlePrefillProgress(msgspec.Struct, frozen=True, tag=True):

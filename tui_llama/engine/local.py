@@ -28,6 +28,7 @@ from tui_llama.engine.events import (
     PromptEstimate,
     Tokenized,
 )
+from tui_llama.engine.generation.grammar.compiled import CompiledGrammars
 from tui_llama.engine.generation.idle_prefill import IdlePrefill
 from tui_llama.engine.generation.refusal import check_request
 from tui_llama.engine.generation.reply import Reply, ShouldStop, never
@@ -75,6 +76,7 @@ class LocalEngine:
         self._model_file: WatchedFile | None = None
         self._sequence: TokenSequence | None = None
         self._prompt_cache: PromptCache | None = None
+        self._grammars: CompiledGrammars | None = None
         self._last_chat_id: str | None = None
         self._holds_chat = False
 
@@ -124,6 +126,7 @@ class LocalEngine:
             self._model = self._open_model(request, report)
             self._model_file = model_file
             self._sequence = self._model.new_sequence()
+            self._grammars = CompiledGrammars(self._model.tokenizer)
             self._prompt_cache, cache_notices = _prompt_cache(request, self._model)
         except _LoadStoppedError:
             return Failed(None, "loading was stopped")
@@ -166,7 +169,9 @@ class LocalEngine:
             own = without_foreign_tokens(model, request)
             if len(own.ledger) < len(request.ledger):
                 yield Notice(TOKENISED_AGAIN)
-            reply = Reply(model, sequence, own, should_stop, self._costs, self._prompt_cache, should_answer)
+            reply = Reply(
+                model, sequence, own, should_stop, self._costs, self._prompt_cache, should_answer, self._grammars
+            )
             for event in reply.events():
                 is_encoded = is_encoded or isinstance(event, PromptEncoded)
                 if isinstance(event, Finished):
@@ -250,6 +255,7 @@ class LocalEngine:
         """Frees the model's memory. May be called twice."""
         self._model_file = None
         self._prompt_cache = None
+        self._grammars = None
         if self._sequence is not None:
             self._sequence.close()
             self._sequence = None

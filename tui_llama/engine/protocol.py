@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 from tui_llama.engine.events import (
     Failed,
     Finished,
+    GrammarProgress,
     IdlePrefillFinished,
     IdlePrefillProgress,
     LoadProgress,
@@ -40,7 +41,7 @@ AnsweredRequest: TypeAlias = (
 )
 Request: TypeAlias = AnsweredRequest | StopIdlePrefill | AnswerNow | CancelRequest | ShutdownRequest
 LoadEvent: TypeAlias = LoadProgress | ModelLoaded | Notice | Failed
-ReplyEvent: TypeAlias = PromptEncoded | PromptProgress | TextPiece | Notice | Finished | Failed
+ReplyEvent: TypeAlias = GrammarProgress | PromptEncoded | PromptProgress | TextPiece | Notice | Finished | Failed
 IdlePrefillEvent: TypeAlias = IdlePrefillProgress | Notice | IdlePrefillFinished | Failed
 Event: TypeAlias = LoadEvent | ReplyEvent | IdlePrefillEvent | PromptEstimate | Tokenized
 

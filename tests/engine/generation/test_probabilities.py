@@ -166,23 +166,6 @@ def test_more_than_twenty_alternatives_are_refused(wanted: int) -> None:
     assert str(wanted) in failed.message and "0 to 20" in failed.hint
 
 
-@pytest.mark.parametrize("field", ["json_schema", "grammar"])
-@pytest.mark.parametrize("request_type", [QUESTION, CompleteRequest(1, "hi", GREEDY)])
-def test_a_grammar_is_refused_and_what_was_read_is_kept(
-    field: str, request_type: ReplyRequest | CompleteRequest
-) -> None:
-    engine = engine_with(FakeModel(answering("yes")))
-    read = list(engine.reply(QUESTION, never))[-1]
-    assert isinstance(read, Finished)
-    refused = list(engine.reply(replace(request_type, **{field: "{}"}), never))
-    assert [type(event) for event in refused] == [Failed]
-    assert isinstance(refused[0], Failed)
-    assert refused[0].message == "this engine cannot bind an answer to a grammar yet"
-    again = list(engine.reply(QUESTION, never))[-1]
-    assert isinstance(again, Finished)
-    assert again.usage.read_tokens == 1
-
-
 def test_images_are_refused_and_never_left_out() -> None:
     seen = (ChatMessage(Role.USER, "what is this?", images=("data:image/png;base64,AA==",)),)
     for request in (replace(QUESTION, messages=seen), CompleteRequest(1, "", GREEDY, messages=seen, answer="")):

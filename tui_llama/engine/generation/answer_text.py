@@ -40,6 +40,11 @@ class AnswerText:
         """True within a thought."""
         return self._parter is not None and self._parter.is_thinking
 
+    @property
+    def is_before_text(self) -> bool:
+        """True while the text has not begun: a thought, or what may become one."""
+        return self._parter is not None and self._parter.is_before_text
+
     def go_on_after(self, token_ids: Sequence[int], shown: str, shown_thought: str = "") -> None:
         """Continues after the place where an answer was cut off.
 

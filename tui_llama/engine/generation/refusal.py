@@ -16,10 +16,6 @@ def check_request(request: ReplyRequest | CompleteRequest) -> None:
     Raises:
         EngineError: it cannot.
     """
-    if request.json_schema or request.grammar:
-        raise EngineError(
-            "this engine cannot bind an answer to a grammar yet", "Ask without a grammar and without a schema."
-        )
     check_images(request.messages)
     wanted = request.top_probabilities
     if wanted is not None and not 0 <= wanted <= MOST_TOP_PROBABILITIES:

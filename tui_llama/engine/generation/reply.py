@@ -14,6 +14,7 @@ import numpy as np
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.events import (
     Finished,
+    GrammarProgress,
     Notice,
     PromptEncoded,
     PromptProgress,
@@ -22,6 +23,9 @@ from tui_llama.engine.events import (
     TokenProbability,
 )
 from tui_llama.engine.generation.answer_text import AnswerText
+from tui_llama.engine.generation.grammar.answer_grammar import AnswerGrammar
+from tui_llama.engine.generation.grammar.binding import bind_answer, compile_grammar
+from tui_llama.engine.generation.grammar.compiled import CompiledGrammars, grammar_source
 from tui_llama.engine.generation.loop_guard import LoopGuard
 from tui_llama.engine.generation.probabilities import token_probability
 from tui_llama.engine.generation.sampling import SamplerChain
@@ -63,6 +67,7 @@ class Reply:
         costs: Costs of batches, learned further here.
         prompt_cache: Stores keys and values of this and other chats; None if nothing is stored.
         should_answer: Called before every token of a thought; true: close the thought, so that the text begins.
+        grammars: The compiled grammars of the model; None: no other reply needs them.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class Reply:
         costs: BatchCosts,
         prompt_cache: PromptCache | None = None,
         should_answer: ShouldStop = never,
+        grammars: CompiledGrammars | None = None,
     ) -> None:
         self._model = model
         self._sequence = sequence
@@ -87,6 +93,9 @@ class Reply:
         self._loop_guard = LoopGuard(model.tokenizer.piece) if request.loop_guard else None
         self._text = AnswerText(model.tokenizer, request.stop_texts)
         self._thinking = Thinking(model.tokenizer, None, request.thinking_tokens, should_answer)
+        self._grammars = grammars or CompiledGrammars(model.tokenizer)
+        self._grammar_source = grammar_source(request)
+        self._grammar: AnswerGrammar | None = None
         self._ruled_out = sorted(model.tokenizer.end_of_generation) if request.ignore_eos else []
         self._room = ContextRoom(sequence, model.context_size)
         self._has_told_of_room = False
@@ -95,6 +104,7 @@ class Reply:
     def events(self) -> Iterator[ReplyEvent]:
         """Runs the reply and yields its events. With the last one, the sequence holds what is to be saved."""
         self._drop_moved_tokens()
+        yield from self._compile_grammar()
         prompt = self._encode()
         check_that_it_fits(self._model, prompt.token_ids)
         self._room = self._room_for(len(prompt.token_ids))
@@ -106,12 +116,12 @@ class Reply:
         reason = StopReason.STOPPED
         if logits is not None:
             self._accept(prompt.token_ids)
-            draft_max = self._request.draft_max
-            ahead = Speculation(self._sequence, prompt.token_ids, draft_max, self._batch_costs)
+            draft_max, fitting = self._request.draft_max, None if self._grammar is None else self._grammar.draft
+            ahead = Speculation(self._sequence, prompt.token_ids, draft_max, self._batch_costs, fitting)
             reason = yield from self._generate(logits, ahead)
         usage = self._usage()
         self._drop_moved_tokens()
-        yield Finished(self._turn, reason, usage)
+        yield Finished(self._turn, reason, usage, self._grammar is not None and not self._grammar.is_complete)
 
     # --- encode ---------------------------------------------------------------------------------------------
 
@@ -131,7 +141,26 @@ class Reply:
             self._text.skip(prompt.token_ids[prompt.asked_tokens + len(prompt.answer_ids) :])
         else:
             self._text.skip(prompt.answer_ids)
+        self._bind_to_grammar(prompt)
         return prompt
+
+    def _compile_grammar(self) -> Iterator[GrammarProgress]:
+        if self._grammar_source is not None:
+            yield from compile_grammar(self._grammars, self._grammar_source, self._turn)
+
+    def _bind_to_grammar(self, prompt: Prompt) -> None:
+        if self._grammar_source is not None:
+            asked = prompt.asked_tokens if self._is_of_chat else len(prompt.token_ids)
+            before, given = prompt.token_ids[:asked], prompt.token_ids[asked:]
+            self._grammar = bind_answer(
+                self._grammars,
+                self._grammar_source,
+                self._model.tokenizer,
+                self._thinking.form,
+                self._request.thinking,
+                before,
+                given,
+            )
 
     def _encoded(self, prompt: Prompt) -> PromptEncoded:
         request = self._request
@@ -234,6 +263,8 @@ class Reply:
                 last_piece = TextPiece(self._turn, "", (token_id,), probabilities)
                 break
             parts, found = self._text.push(token_id)
+            if self._grammar is not None:
+                self._grammar.accept(token_id, is_before_text=self._text.is_before_text)
             self._thinking.note(self._text.is_thinking)
             yield TextPiece(self._turn, parts.text, (token_id,), probabilities, parts.thought)
             reason = StopReason.STOP_TEXT if found else self._reason_to_end(ahead) or self._loop_reason(token_id)
@@ -268,7 +299,9 @@ class Reply:
         return forced
 
     def _sample(self, logits: Logits) -> int:
-        if self._ruled_out:
+        if self._grammar is not None:
+            logits = self._grammar.masked(logits)
+        if self._ruled_out and not (self._grammar is not None and self._grammar.can_only_end):
             logits = logits.copy()
             logits[self._ruled_out] = -np.inf
         token_id = self._sampler.sample(logits)
@@ -292,8 +325,10 @@ class Reply:
         return StopReason.END_OF_GENERATION if is_whole else None
 
     def _loop_reason(self, token_id: int) -> StopReason | None:
+        """Returns a reason if the answer is in a loop; not where a grammar leaves the model no other way."""
         is_in_loop = self._loop_guard is not None and self._loop_guard.push(token_id)
-        return StopReason.LOOP if is_in_loop else None
+        is_forced = is_in_loop and self._grammar is not None and self._grammar.is_forced
+        return StopReason.LOOP if is_in_loop and not is_forced else None
 
     def _reason_to_end(self, ahead: Speculation) -> StopReason | None:
         if self._should_stop():
@@ -301,6 +336,8 @@ class Reply:
         most = self._request.max_tokens
         if most is not None and self._cost.generated_tokens >= most:
             return StopReason.LENGTH
+        if self._grammar is not None and self._grammar.can_only_end and not self._model.tokenizer.end_of_generation:
+            return StopReason.END_OF_GENERATION
         has_room = self._room.left(len(ahead)) > 0 or self._room.can_be_made(len(ahead))
         return None if has_room else StopReason.CONTEXT_FULL
 

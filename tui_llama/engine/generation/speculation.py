@@ -15,8 +15,11 @@ Source: Saxena 2023 (prompt lookup decoding); Leviathan et al. 2023 (speculative
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
+from typing import TypeAlias
 
 from tui_llama.engine.token_sequence import Logits, LogitsRows, TokenSequence
+
+Fitting: TypeAlias = Callable[[list[int], int], list[int]]
 
 LONGEST_NGRAM = 3
 """Longest n-gram in the index. Longer matches are found as well: a matching place is followed as long as it matches."""
@@ -188,18 +191,28 @@ class Speculation:
         token_ids: The prompt, from which drafts are taken.
         draft_max: The longest draft in tokens; 0 for none.
         costs: Costs of batches, learned further here.
+        fitting: Returns a draft up to the first token that cannot be sampled, or a better one of at most as many tokens
+            as it is told; None: all can be.
 
     Attributes:
         drafted_tokens: Drafted tokens that were computed.
         accepted_tokens: Drafted tokens that were right.
     """
 
-    def __init__(self, sequence: TokenSequence, token_ids: Sequence[int], draft_max: int, costs: BatchCosts) -> None:
+    def __init__(
+        self,
+        sequence: TokenSequence,
+        token_ids: Sequence[int],
+        draft_max: int,
+        costs: BatchCosts,
+        fitting: Fitting | None = None,
+    ) -> None:
         self.drafted_tokens = self.accepted_tokens = 0
         self._sequence = sequence
         self._length = len(sequence)
         self._draft_max = draft_max
         self._costs = costs
+        self._fitting = fitting
         self._index = NgramIndex(token_ids) if draft_max else None
         self._acceptance = Acceptance()
         self._draft: list[int] = []
@@ -253,6 +266,8 @@ class Speculation:
 
     def _read(self, token_id: int, most_guesses: int) -> LogitsRows:
         self._draft = self._guess(most_guesses)
+        if self._fitting is not None:
+            self._draft = self._fitting(self._draft, min(self._draft_max, most_guesses))
         self.drafted_tokens += len(self._draft)
         with self._costs.measuring(1 + len(self._draft)):
             return self._sequence.verify([token_id, *self._draft])

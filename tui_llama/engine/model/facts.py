@@ -92,7 +92,7 @@ def loaded_model_info(
         vocabulary=vocabulary,
         template_marks=template.marks,
         thinking=template.thinking.choices,
-        capabilities=Capabilities(has_probabilities=True),
+        capabilities=Capabilities(has_probabilities=True, has_grammars=True),
     )
 
 

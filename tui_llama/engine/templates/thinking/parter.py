@@ -114,6 +114,11 @@ class ThoughtParter:
         """True within a thought, as far as that is certain."""
         return self._state in (_State.BEGINS, _State.THINKS)
 
+    @property
+    def is_before_text(self) -> bool:
+        """True while all that came is a thought, a mark or a header, or may be one."""
+        return self._state in (_State.BEFORE, _State.HEADER, _State.BEGINS, _State.THINKS)
+
     def push(self, text: str) -> Parts:
         """Takes the next text, with stand-ins; returns what is certain."""
         self._waiting += text

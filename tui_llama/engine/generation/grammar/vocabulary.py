@@ -1,0 +1,59 @@
+"""A model's vocabulary as llguidance takes it: the bytes of each token, and which of them are no text."""
+
+from tui_llama.engine.tokenizer.tokenizer import Tokenizer
+
+
+class GrammarVocabulary:
+    """The tokens of a model, for grammars.
+
+    A control token is never text, whatever its name. Neither is a user-defined one that looks like a mark, such as
+    `<think>`: the same letters can be written with other tokens.
+
+    Args:
+        tokenizer: The model's.
+
+    Attributes:
+        size: The number of tokens, with one more for the end if the vocabulary has none.
+        tokenizer: As llguidance has it.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        from llguidance import LLTokenizer  # only answers that are bound need it
+
+        ends = sorted(tokenizer.end_of_generation)
+        words = _Words(tokenizer, has_end=bool(ends))
+        self.size = len(words.tokens)
+        self.tokenizer = LLTokenizer(
+            words,  # type: ignore[arg-type]  # it takes whatever has these attributes
+            n_vocab=self.size,
+            eos_token=ends or [self.size - 1],
+        )
+
+
+class _Words:
+    """What llguidance asks of a tokenizer; the names are its own."""
+
+    is_tokenizer_wrapper = True
+
+    def __init__(self, tokenizer: Tokenizer, *, has_end: bool) -> None:
+        self._tokenizer = tokenizer
+        self.tokens: list[bytes] = []
+        self.special_token_ids: list[int] = []
+        for token_id in range(tokenizer.vocab_size):
+            piece = tokenizer.piece(token_id)
+            if not piece or (tokenizer.is_special(token_id) and piece[:1] == b"<" and piece[-1:] == b">"):
+                piece = self._special()
+            self.tokens.append(piece)
+        if not has_end:
+            self.tokens.append(self._special())
+        self.eos_token_id = next(iter(sorted(tokenizer.end_of_generation)), len(self.tokens) - 1)
+        self.bos_token_id = tokenizer.bos_id
+
+    def _special(self) -> bytes:
+        """Notes that the next token is no text; returns a name for it, which no grammar of ours uses."""
+        self.special_token_ids.append(len(self.tokens))
+        return f"<[{len(self.tokens)}]>".encode()
+
+    def __call__(self, text: str | bytes) -> list[int]:
+        """Returns the tokens of a text that follows another one."""
+        return self._tokenizer.tokenize(text.decode() if isinstance(text, bytes) else text, continues=True)
