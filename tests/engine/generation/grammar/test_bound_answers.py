@@ -14,12 +14,13 @@ from tests.engine.templates.thinking_templates import DEEPSEEK_R1, HARMONY, QWEN
 from tests.fakes.engine_events import finish_of, text_of, thought_of, tokens_of
 from tests.fakes.fake_model import EOS, FakeModel, answering, any_letter, byte_tokenizer
 from tests.fakes.talk import GREEDY, engine_with, never
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Thinking
+from tui_llama.chat import ChatMessage, Role, StopReason, Thinking
 from tui_llama.engine.events import Failed, GrammarProgress, PromptEncoded
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.engine.templates.chat_template import ChatTemplate
+from tui_llama.sampling.settings import SamplingSettings
 
 QUESTION: Final = ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), sampling=GREEDY)
 WILD: Final = SamplingSettings(temperature=4.0, top_k=0, top_p=1.0, min_p=0.0)
