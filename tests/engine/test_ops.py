@@ -16,7 +16,8 @@ from tui_llama.errors import CallerError
 
 PROGRAM = Path(tui_llama.__file__).parent
 PLANNED = [
-    *(ops.EMBED, ops.RMS_NORM, ops.SWIGLU, ops.ROTATE_QUERIES, ops.STORE_KEYS, ops.STORE_VALUES, ops.ATTENTION),
+    *(ops.EMBED, ops.EMBED_FEW_BITS),
+    *(ops.RMS_NORM, ops.SWIGLU, ops.ROTATE_QUERIES, ops.STORE_KEYS, ops.STORE_VALUES, ops.ATTENTION),
     *ops.EXPERTS,
     *map(ops.quantization, (32, 256)),
     *map(ops.matrix_product, FORMATS.values()),

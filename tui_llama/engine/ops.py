@@ -7,7 +7,17 @@ that the program loads and calls their machine code without a compiler. A test c
 from collections.abc import Iterable
 from typing import Any, Final
 
-from tui_llama.engine.layouts.weight_tile import BF16_FORMAT, F16_FORMAT, FORMATS, TileFormat
+from tui_llama.engine.layouts.weight_tile import (
+    BF16_FORMAT,
+    F16_FORMAT,
+    FORMATS,
+    IQ4_XS_FORMAT,
+    Q2_K_FORMAT,
+    Q3_K_FORMAT,
+    TQ1_0_FORMAT,
+    TQ2_0_FORMAT,
+    TileFormat,
+)
 from tui_llama.engine.toolchain.loader import code_of, is_ready
 from tui_llama.engine.toolchain.object_store import Kernel
 from tui_llama.errors import CallerError
@@ -51,7 +61,9 @@ def _planned(module: str, name: str) -> Operation:
 
 
 EMBED: Final = _planned("elementwise", "embed")
-"""Token ids → rows of the embedding, as float32."""
+"""Token ids → rows of the embedding, as float32; for most types."""
+EMBED_FEW_BITS: Final = _planned("elementwise", "embed_few_bits")
+"""The same, for types of few bits: a kernel of its own, so that other models need not compile them."""
 RMS_NORM: Final = _planned("elementwise", "rms_norm")
 """Divides rows by their root mean square and multiplies by learned weights."""
 LAYER_NORM: Final = _planned("elementwise", "layer_norm")
@@ -92,10 +104,18 @@ ADD_EXPERTS: Final = _planned("experts.grouping", "add_experts")
 
 EXPERTS: Final = (CHOOSE_EXPERTS, GROUP_TOKENS, SPREAD_INPUTS, MULTIPLY_EXPERTS, ADD_EXPERTS)
 
+_EMBEDDINGS: Final = dict.fromkeys(
+    (Q2_K_FORMAT, Q3_K_FORMAT, IQ4_XS_FORMAT, TQ1_0_FORMAT, TQ2_0_FORMAT), EMBED_FEW_BITS
+)  # of the types that `EMBED` does not know
 _QUANTIZATIONS: Final = {columns: _planned("elementwise", f"quantize_{columns}") for columns in (32, 256)}
 _MATRIX_PRODUCTS: Final = {
     layout: _planned("matrix.product_kernels", f"matrix_{layout.name.lower()}") for layout in FORMATS.values()
 }
+
+
+def embedding(layout: TileFormat) -> Operation:
+    """Returns the operation that looks up rows of an embedding of this format."""
+    return _EMBEDDINGS.get(layout, EMBED)
 
 
 def quantization(columns: int) -> Operation:
@@ -111,7 +131,8 @@ def matrix_product(layout: TileFormat) -> Operation:
 _PLAN_OPERATIONS: Final = {
     operation.name: operation
     for operation in (
-        *(EMBED, RMS_NORM, LAYER_NORM, COPY_HEADS, ADD, SWIGLU, GEGLU, GELU, RELU_SQUARED, SCALE_AND_CAP),
+        *(EMBED, EMBED_FEW_BITS),
+        *(RMS_NORM, LAYER_NORM, COPY_HEADS, ADD, SWIGLU, GEGLU, GELU, RELU_SQUARED, SCALE_AND_CAP),
         *(ROTATE_QUERIES, STORE_KEYS, STORE_VALUES, ATTENTION),
         *EXPERTS,
         *_QUANTIZATIONS.values(),

@@ -9,9 +9,10 @@ import numpy as np
 from tests.engine.kernels.guarded_memory import GuardedMemory, Side
 from tests.engine.kernels.kernel_bench import address
 from tui_llama.engine import ops
+from tui_llama.engine.layouts.activations import SUMMARY_BYTES
 from tui_llama.engine.layouts.plan_row import BATCH, ROW
 
-SPARE_BYTES_OF_QUANTIZE = 256
+SPARE_BYTES_OF_QUANTIZE = SUMMARY_BYTES[256]
 """Bytes for the parts of a summary that interleaved tokens do without."""
 
 Run: TypeAlias = Callable[[GuardedMemory], None]

@@ -49,7 +49,7 @@ def _read_embedding(memory: GuardedMemory, layout: TileFormat, columns: int) -> 
     weight = memory.zeros((3, layout.row_bytes(columns)), np.uint8)
     output = memory.zeros((3, columns), np.float32)
     run_row(
-        memory, "embed", 3, 0, {"token_ids": address(token_ids), "token_count": 3},
+        memory, ops.embedding(layout).name, 3, 0, {"token_ids": address(token_ids), "token_count": 3},
         weight=address(weight), weight_stride=weight.strides[0], columns=columns, mode=layout.type_id,
         output=address(output), output_stride=output.strides[0],
     )  # fmt: skip
@@ -181,7 +181,7 @@ def _elementwise() -> Iterator[Case]:
     for layout in FORMATS.values():
         counts = (1, 7, 33) if layout.is_float else (layout.block_columns, 3 * layout.block_columns)
         yield from _plan_cases(
-            "embed", _read_embedding, *({"layout": layout, "columns": columns} for columns in counts)
+            ops.embedding(layout).name, _read_embedding, *({"layout": layout, "columns": columns} for columns in counts)
         )
     norms = [{"columns": columns, "heads": heads} for columns in (1, 8, 16, 17, 40, 100) for heads in (1, 3)]
     for norm in ("rms_norm", "layer_norm"):

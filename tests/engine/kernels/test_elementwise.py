@@ -15,6 +15,7 @@ from tui_llama.engine.layouts.activations import (
     START_256_AT,
     SUMMARY_BYTES,
     SUMS_AT,
+    SUMS_OF_16_AT,
     activation_bytes,
 )
 from tui_llama.engine.layouts.weight_tile import F32_FORMAT
@@ -119,6 +120,7 @@ def test_quantised_activations_are_the_nearest_whole_numbers(columns: int, name:
             np.testing.assert_array_equal(numbers(at, 1, np.int32), -offset * sums(32))
     else:
         np.testing.assert_array_equal(numbers(SUMS_AT, 8, np.int16), sums(32))
+        np.testing.assert_array_equal(numbers(SUMS_AT + SUMS_OF_16_AT, 16, np.int16), sums(16))
         for offset, at in START_256_AT.items():
             np.testing.assert_array_equal(numbers(at, offset, np.int32), -offset * sums(256 // offset))
 

@@ -10,6 +10,7 @@ import pytest
 from tests.engine.kernels.kernel_bench import address, run_kernel
 from tests.naive import ops as naive
 from tests.naive import weights
+from tui_llama.engine import ops
 from tui_llama.engine.gguf.types import TENSOR_TYPES
 from tui_llama.engine.layouts import plan_row, weight_tile
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, SUMMARY_BYTES, activation_bytes
@@ -18,6 +19,7 @@ from tui_llama.engine.machine.memory import padded, zeroed_array
 from tui_llama.engine.tensors.repacking import repack_units, units_of
 
 RNG = np.random.default_rng(3)
+D_AT = {"Q2_K": 80, "Q3_K": 108, "Q6_K": 208, "TQ1_0": 52, "TQ2_0": 64}  # elsewhere the block begins with it
 FORMAT_IDS = [layout.name for layout in FORMATS.values()]
 EVERY_FORMAT = pytest.mark.parametrize("layout", FORMATS.values(), ids=FORMAT_IDS)
 
@@ -30,11 +32,11 @@ def random_matrix(layout: TileFormat, rows: int, columns: int) -> tuple[npt.NDAr
     else:
         raw = RNG.integers(0, 256, (rows, layout.row_bytes(columns)), np.uint8)
         blocks = raw.reshape(-1, layout.block_bytes)
-        d_at = 208 if layout.name == "Q6_K" else 0
+        d_at = D_AT.get(layout.name, 0)
         if layout.scale_type is ScaleType.EXPONENT:
             blocks[:, 0] = RNG.integers(116, 124, len(blocks))  # from 2^-12 on
         elif layout.scale_type is ScaleType.FLOAT16:
-            for at in (d_at, 2) if layout.has_minimum else (d_at,):
+            for at in (d_at, d_at + 2) if layout.has_minimum else (d_at,):
                 scale = RNG.uniform(-0.01, 0.01, len(blocks)).astype(np.float16)
                 blocks[:, at : at + 2] = scale[:, None].view(np.uint8)
     raw = np.ascontiguousarray(raw).view(np.uint8).reshape(rows, -1)
@@ -156,8 +158,9 @@ def test_embedding_rows_decode_as_the_gguf_package_decodes_them(layout: TileForm
     raw, decoded = random_matrix(layout, 3, 512)
     out, token_ids = np.zeros((2, 512), np.float32), np.array([1, 2], np.int32)
     run_kernel(
-        "embed", {"token_ids": address(token_ids), "token_count": 2}, output=address(out), output_stride=out.strides[0],
-        weight=address(raw), weight_stride=raw.strides[0], columns=512, mode=layout.type_id,
+        ops.embedding(layout).name, {"token_ids": address(token_ids), "token_count": 2},
+        output=address(out), output_stride=out.strides[0],
+        weight=address(raw), weight_stride=raw.strides[0], columns=512, mode=layout.type_id, scale=1.0,
         per_token=plan_row.PER_TOKEN,
     )  # fmt: skip
     np.testing.assert_allclose(out, decoded[1:], rtol=1e-6, atol=1e-9)

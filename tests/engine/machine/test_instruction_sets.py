@@ -18,6 +18,7 @@ from numba import types
 from tests.engine.kernels.kernel_bench import address
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.dot_products import emit_dot2, emit_dot4
+from tui_llama.engine.kernels.ir.scaled_products import emit_scaled_dot4, multiplies_signed_bytes
 from tui_llama.engine.kernels.ir.simd import I8, I32
 from tui_llama.engine.machine.instruction_sets import available_instruction_sets, instruction_set_named
 from tui_llama.engine.toolchain.numba_codegen import intrinsic
@@ -25,7 +26,7 @@ from tui_llama.engine.toolchain.numba_codegen import intrinsic
 REPOSITORY = Path(__file__).resolve().parents[3]
 RNG = np.random.default_rng(5)
 GROUPS = 11  # more than any rung sums up in 16 bits, and no multiple
-CODE_BITS = (4, 5, 6, 8)
+CODE_BITS = (2, 4, 5, 6, 8)
 
 # --- dot products -----------------------------------------------------------------------------------------------------
 
@@ -87,6 +88,35 @@ def test_products_of_pairs_are_exact_up_to_the_largest_halves(rung: str) -> None
         np.testing.assert_array_equal(sums, exact.astype(np.int32))
 
 
+@pytest.mark.parametrize("groups", [4, 8])
+@pytest.mark.parametrize("largest", [3, 7, 30, 127, 241, -15, -62, -127])  # below zero: bytes with signs
+@pytest.mark.parametrize("rung", available_instruction_sets())
+def test_scaled_products_are_exact_up_to_the_largest_bytes(rung: str, largest: int, groups: int) -> None:
+    is_signed, limit = largest < 0, abs(largest)
+    if is_signed > multiplies_signed_bytes(rung) or (limit > 127 and multiplies_signed_bytes(rung)):
+        pytest.skip("its kernels have no such codes")
+
+    def emit(b: simd.Builder, sums: simd.Value, codes_at: simd.Value, others_at: simd.Value) -> simd.Value:
+        codes = [simd.load(b, codes_at, 64 * group, I8, 64) for group in range(groups)]
+        quants = [simd.load(b, others_at, 64 * group, I32) for group in range(groups)]
+        scale = simd.load(b, others_at, 64 * groups, I32)
+        return emit_scaled_dot4(b, rung, sums, codes, quants, scale, limit, is_signed)
+
+    dot, kind = compiled(emit), np.int8 if is_signed else np.uint8
+    for quant in (-127, 127, None):
+        shape = (groups, 16, 4)
+        codes = RNG.choice(np.array([-limit if is_signed else 0, limit]).astype(kind), shape)
+        quants = RNG.choice(np.array([-127, 127], np.int8), shape)
+        if quant is not None:
+            codes[:], quants[:] = kind(limit), quant
+        scales = RNG.choice(np.array([-32, -1, 0, 31, 63], np.int16), 16)
+        before = RNG.integers(-(10**6), 10**6, 16, np.int32)
+        sums, low_halves = before.copy(), (scales.astype(np.int32) & 0xFFFF).view(np.int8)
+        dot(sums, codes, np.concatenate([quants.reshape(-1), low_halves]))
+        exact = (codes.astype(np.int32) * quants).sum(axis=(0, 2)) * scales
+        np.testing.assert_array_equal(sums, before + exact)
+
+
 # --- the compiler's target --------------------------------------------------------------------------------------------
 
 _TARGET = """
@@ -131,7 +161,7 @@ _OF_THE_SYSTEM = re.compile("pthread_|sched_|clock_")
 
 @pytest.mark.parametrize("rung", _HAS)
 def test_vector_code_compiles_for_every_rung_and_calls_nobody(rung: str) -> None:
-    kernels = ("_q4_k", "_q8_0", "_iq4_nl")
+    kernels = ("_q4_k", "_q8_0", "_iq4_nl", "_q3_k", "_iq4_xs")
     made: dict[str, str] = json.loads(run_python("-m", "tests.engine.toolchain.cross_compile", rung, *kernels))
     for kernel in kernels:
         assert all(instruction in made[f"product_kernels.{kernel}"] for instruction in _HAS[rung])

@@ -28,6 +28,7 @@ from tui_llama.engine.kernels.ir.simd import (
     row_at,
 )
 from tui_llama.engine.kernels.matrix.dequantize import dequantize_row
+from tui_llama.engine.kernels.matrix.dequantize_few_bits import dequantize_row_of_few_bits
 from tui_llama.engine.kernels.matrix.quantize import are_interleaved, quantize_token_32, quantize_token_256
 from tui_llama.engine.toolchain.numba_codegen import helper, intrinsic
 
@@ -98,6 +99,15 @@ def _subtract_mean(source: int, target: int, count: int) -> None:
 # --- kernels of a plan ------------------------------------------------------------------------------------------------
 
 
+@helper
+def _multiply_by(address: int, columns: int, factor: float) -> None:
+    """Multiplies float32 at an address by a factor, if it is not 1."""
+    if factor != np.float32(1.0):
+        numbers = float32_at(np.uintp(address))
+        for column in range(columns):
+            numbers[column] *= factor
+
+
 def embed(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Decodes the embedding row of each token. Unit: a token.
 
@@ -109,10 +119,17 @@ def embed(row_address: int, batch_address: int, first: int, last: int, scratch: 
         token_id = int32_at(np.uintp(batch.token_ids))[token]
         target = row.output + token * row.output_stride
         dequantize_row(row.weight + token_id * row.weight_stride, target, row.columns, row.mode)
-        if row.scale != np.float32(1.0):
-            numbers = float32_at(np.uintp(target))
-            for i in range(row.columns):
-                numbers[i] *= row.scale
+        _multiply_by(target, row.columns, row.scale)
+
+
+def embed_few_bits(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Does the same as `embed`, for types of few bits with blocks of 256 columns."""
+    row, batch = row_at(row_address), batch_at(batch_address)
+    for token in range(first, last):
+        token_id = int32_at(np.uintp(batch.token_ids))[token]
+        target = row.output + token * row.output_stride
+        dequantize_row_of_few_bits(row.weight + token_id * row.weight_stride, target, row.columns, row.mode)
+        _multiply_by(target, row.columns, row.scale)
 
 
 def rms_norm(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:

@@ -5,15 +5,15 @@ kernels need, so that they are added up once and not once per weight row:
 
     32 columns     f32 d · f32 d × sum · i32 -8 × sum · i32 -16 × sum · i32 -128 × sum
                    i32 -16 × sums of 16 [2] · 4 bytes unused                                                 32 bytes
-    256 columns    f32 d · 12 bytes unused · i16 sums of 32 quants [8] · i32 -8 × sums of 32 [8]
-                   i32 -16 × sums of 16 [16] · i32 -32 × sums of 8 [32]                                     256 bytes
+    256 columns    f32 d · 12 bytes unused · i16 sums of 32 quants [8] · i16 sums of 16 [16]
+                   i32 -8 × sums of 32 [8] · i32 -16 × sums of 16 [16] · i32 -32 × sums of 8 [32]           288 bytes
 
 AMX loads the same 64 columns of 16 tokens at once (32 columns where a block has only 32). A large batch is therefore
 interleaved in groups of 16 tokens: 64 columns of the first token, 64 columns of the second and so on, then the next 64
 columns of each. After all quants follows a summary of every block for the group:
 
     32 columns     f32 d [16] · f32 d × sum [16]                                                             128 bytes
-    256 columns    f32 d [16] · i16 sums of 32 quants [16][8]                                                320 bytes
+    256 columns    f32 d [16] · i16 sums of 32 quants [8] and of 16 quants [16], for each of 16 tokens       832 bytes
 
 A dot product with codes that have an offset starts from -offset × sum. The running sum between two scales then stays
 within 16 bits (see kernels/matrix/sums_256.py).
@@ -21,19 +21,21 @@ within 16 bits (see kernels/matrix/sums_256.py).
 
 from tui_llama.engine.machine.memory import odd_lines
 
-SUMMARY_BYTES = {32: 32, 256: 256}
+SUMMARY_BYTES = {32: 32, 256: 288}
 SCALED_SUM_AT = 4
 START_32_AT = {8: 8, 16: 12, 128: 16}  # keyed by the offset of the codes
 STARTS_16_AT = {16: 20}  # the same, of the first and the last 16 columns
 SUMS_AT = 16
+SUMS_OF_16_AT = 16
+"""From a token's sums of 32 quants to its sums of 16."""
 
-START_256_AT = {8: 32, 16: 64, 32: 128}  # keyed by the offset of the codes; sums of 32, 16 and 8 quants
+START_256_AT = {8: 64, 16: 96, 32: 160}  # keyed by the offset of the codes; sums of 32, 16 and 8 quants
 
 GROUP_TOKENS = 16
 """Tokens in one interleaved group."""
 
 GROUP_SUMS_AT = 64
-GROUP_SUMS_BYTES = {32: 4, 256: 16}  # of one token
+GROUP_SUMS_BYTES = {32: 4, 256: 48}  # of one token
 GROUP_SUMMARY_BYTES = {columns: GROUP_SUMS_AT + GROUP_TOKENS * size for columns, size in GROUP_SUMS_BYTES.items()}
 
 FEWEST_GROUPED_TOKENS = 24

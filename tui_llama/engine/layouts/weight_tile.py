@@ -6,9 +6,10 @@ dot product then yields one sum per row and no sum runs across lanes. In every 3
 numbered q = 0 … 7. A tile holds, in this order:
 
     d         f16[16]        scale of each row; u8[16] for MXFP4; u8[2][16] for NVFP4, of 16 columns each
-    m         f16[16]        minimum (Q4_1, Q5_1) or its scale (Q4_K, Q5_K)
+    m         f16[16]        minimum (Q4_1, Q5_1) or its scale (Q2_K, Q4_K, Q5_K)
     scales    u8[4][16][2]   sub-block scales of Q4_K and Q5_K, unpacked from 6 bits, in pairs of neighbours;
-                             i8[8][16][2] for Q6_K
+                             i8[4 or 8][16][2] where they have a sign; u8[8][16][2] for Q2_K: scales in the lower
+                             nibbles, minima in the upper ones
     minima    u8[4][16][2]   sub-block minima of Q4_K and Q5_K, in pairs too
     codes     for each 32 columns a plane of the codes' lower bits: 8, 4, 2 bits or 1
     high      for each 32 columns a plane of the other bits: 2 bits or 1, or none
@@ -55,6 +56,7 @@ class TileFormat:
         code_offset: Number subtracted from a code.
         has_minimum: True if a minimum is added to each value.
         scale_count: Sub-block scales in a block.
+        scales_are_nibbles: True if a sub-block's scale and minimum share a byte.
         values: The whole number that each code stands for; empty where that is the code minus the offset.
         scale_type: How d is held.
         scales_of_columns: Scales d of a row in a tile: 2 if the first and the last 16 columns have their own.
@@ -69,6 +71,7 @@ class TileFormat:
     code_offset: int = 0
     has_minimum: bool = False
     scale_count: int = 0
+    scales_are_nibbles: bool = False
     values: tuple[int, ...] = ()
     scale_type: ScaleType = ScaleType.FLOAT16
     scales_of_columns: int = 1
@@ -90,9 +93,19 @@ class TileFormat:
         return max(self.table).bit_length() if self.values else self.code_bits
 
     @property
+    def largest_code(self) -> int:
+        """The largest code, or the largest number that is looked up for one."""
+        return max(self.table, default=(1 << self.code_bits) - 1)
+
+    @property
     def minimum_at(self) -> int:
         """Offset of m in a tile, bytes."""
         return ROWS * self.scales_of_columns * (2 if self.scale_type is ScaleType.FLOAT16 else 1)
+
+    @property
+    def scales_are_halved(self) -> bool:
+        """True if AMX multiplies with the lower and the upper three bits of a sub-block's scale; see amx.py."""
+        return self.has_minimum and self.scale_count == 8
 
     @property
     def scales_at(self) -> int:
@@ -107,7 +120,7 @@ class TileFormat:
     @property
     def codes_at(self) -> int:
         """Offset of the first planes in a tile, bytes."""
-        return self.minima_at + (ROWS * self.scale_count if self.has_minimum else 0)
+        return self.minima_at + (ROWS * self.scale_count if self.has_minimum and not self.scales_are_nibbles else 0)
 
     @property
     def low_bits(self) -> int:
@@ -181,14 +194,20 @@ NVFP4_FORMAT = TileFormat(
 )  # fmt: skip
 Q1_0_FORMAT = TileFormat("Q1_0", 41, 32, 18, 1, code_offset=8, values=(-1, 1), tiles_of_block=4)
 Q2_0_FORMAT = TileFormat("Q2_0", 42, 32, 18, 2, code_offset=8, values=(-1, 0, 1, 2), tiles_of_block=2)
+Q2_K_FORMAT = TileFormat("Q2_K", 10, 256, 84, 2, has_minimum=True, scale_count=16, scales_are_nibbles=True)
+Q3_K_FORMAT = TileFormat("Q3_K", 11, 256, 110, 3, code_offset=4, scale_count=16)
 Q4_K_FORMAT = TileFormat("Q4_K", 12, 256, 144, 4, has_minimum=True, scale_count=8)
 Q5_K_FORMAT = TileFormat("Q5_K", 13, 256, 176, 5, has_minimum=True, scale_count=8)
 Q6_K_FORMAT = TileFormat("Q6_K", 14, 256, 210, 6, code_offset=32, scale_count=16)
+IQ4_XS_FORMAT = TileFormat("IQ4_XS", 23, 256, 136, 4, code_offset=128, scale_count=8, values=_IQ4_VALUES)
+TQ1_0_FORMAT = TileFormat("TQ1_0", 34, 256, 54, 2, code_offset=1)
+TQ2_0_FORMAT = TileFormat("TQ2_0", 35, 256, 66, 2, code_offset=1)
 
 FORMATS = {
     tile_format.type_id: tile_format
     for tile_format in (
         F32_FORMAT, F16_FORMAT, BF16_FORMAT, Q4_0_FORMAT, Q4_1_FORMAT, Q5_0_FORMAT, Q5_1_FORMAT, Q8_0_FORMAT,
-        IQ4_NL_FORMAT, MXFP4_FORMAT, NVFP4_FORMAT, Q1_0_FORMAT, Q2_0_FORMAT, Q4_K_FORMAT, Q5_K_FORMAT, Q6_K_FORMAT,
+        IQ4_NL_FORMAT, MXFP4_FORMAT, NVFP4_FORMAT, Q1_0_FORMAT, Q2_0_FORMAT, Q2_K_FORMAT, Q3_K_FORMAT, Q4_K_FORMAT,
+        Q5_K_FORMAT, Q6_K_FORMAT, IQ4_XS_FORMAT, TQ1_0_FORMAT, TQ2_0_FORMAT,
     )
 }  # fmt: skip

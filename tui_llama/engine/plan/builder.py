@@ -70,7 +70,7 @@ class PlanBuilder:
         matrix = self.weights.embedding(f"{name}.weight", self.sizes.vocab_size, target.width)
         self._keep_alive.append(matrix.data)
         self._add(
-            PlanStep(ops.EMBED.name, name),
+            PlanStep(ops.embedding(matrix.layout).name, name),
             output=target.address, output_stride=target.stride_bytes, weight=int(matrix.data.ctypes.data),
             weight_stride=matrix.row_bytes, columns=target.width, mode=matrix.layout.type_id, scale=scale, units=1,
         )  # fmt: skip
@@ -134,7 +134,7 @@ class PlanBuilder:
             else:
                 products.append((matrix, source, target))
         for matrix, source, target in products:
-            self._add_product(matrix, source, target, None, add=False)
+            self._add_product(matrix, source, target, (None, None), add=False)
         self._rows[-1]["barrier"] = 1
 
     def copy_heads(self, source: Buffer, source_step: int, target: Buffer, target_step: int, heads: int) -> None:

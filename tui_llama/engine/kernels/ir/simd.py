@@ -16,6 +16,7 @@ from numba.core import cgutils
 
 from tui_llama.engine.kernels.ir import dot_products
 from tui_llama.engine.kernels.ir.look_up import emit_look_up
+from tui_llama.engine.kernels.ir.scaled_products import emit_scaled_dot4, multiplies_signed_bytes
 from tui_llama.engine.layouts.plan_row import BATCH, ROW
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.toolchain.numba_codegen import helper, intrinsic
@@ -207,6 +208,35 @@ def dot4_sum(
         code_bits: Bits of the unsigned bytes in use: 4, 5, 6 or 8. Fewer bits are faster on some instruction sets.
     """
     return dot_products.emit_dot4(b, INSTRUCTION_SET, accumulator, unsigned, signed, code_bits)
+
+
+def scaled_dot4_sum(
+    b: Builder,
+    accumulator: Value,
+    codes: Sequence[Value],
+    quants: Sequence[Value],
+    scale: Value,
+    largest: int,
+    *,
+    is_signed: bool = False,
+) -> Value:
+    """Adds to each 32-bit lane the exact sum of its products of bytes, of all pairs of vectors, times its scale.
+
+    Args:
+        b: Builder that receives the code.
+        accumulator: 16 × i32.
+        codes: Vectors of 64 bytes, four for each lane.
+        quants: As many vectors of 16 × i32 holding four i8 each, from -127 on.
+        scale: 16 × i32, an i16 in the lower half of each and zeros in the upper half.
+        largest: The largest absolute value of a code, at most 127.
+        is_signed: True if codes have signs; only if `prefers_signed_bytes`.
+    """
+    return emit_scaled_dot4(b, INSTRUCTION_SET, accumulator, codes, quants, scale, largest, is_signed)
+
+
+def prefers_signed_bytes() -> bool:
+    """Tells whether codes with signs cost less than unsigned codes of eight bits."""
+    return multiplies_signed_bytes(INSTRUCTION_SET)
 
 
 def dot2(b: Builder, accumulator: Value, first: Value, second: Value) -> Value:

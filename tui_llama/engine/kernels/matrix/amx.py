@@ -7,7 +7,8 @@ a whole block:
 
     Q4_K, Q5_K    scale = 8 · high + low, of three bits each; code × low and code × high are two unsigned bytes, and
                   the sum is that of the lows plus 8 times that of the highs
-    Q6_K          (code - 32) × scale has 13 bits: an unsigned byte, and a signed one that counts 256 times
+    others        (code - offset) × scale, or value × scale, has up to 14 bits: an unsigned byte, and a signed one that
+                  counts 256 times
     32 columns    codes without their offset are signed bytes; d is a float, so the sum is read out after each block, or
                   after each 16 columns where these have a d of their own
 
@@ -350,7 +351,7 @@ class _Addition:
 def _multiply_256(b: Builder, work: _Work, quants: Value, panel: Value, sums: Value, count: int) -> None:
     """Stores the sums of 32 tokens: lower bytes of both halves, then upper bytes of both."""
     pending = work.pending.loaded(b, count)
-    products = ("tdpbsud", "tdpbssd" if work.layout.code_offset else "tdpbsud")
+    products = ("tdpbsud", "tdpbsud" if work.layout.scales_are_halved else "tdpbssd")
     second = b.gep(quants, [work.pending.group_bytes])
     for register in _SUMS:
         _tile(b, "tilezero", register)

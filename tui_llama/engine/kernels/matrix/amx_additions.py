@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.simd import F32, I32, Builder, Value, constant, vector
-from tui_llama.engine.kernels.matrix.tile_values import half_row, scale_pairs, tile_scales
-from tui_llama.engine.layouts.activations import GROUP_SUMMARY_BYTES
+from tui_llama.engine.kernels.matrix.tile_values import half_row, minimum_pairs, tile_scales
+from tui_llama.engine.layouts.activations import GROUP_SUMMARY_BYTES, SUMS_OF_16_AT
 from tui_llama.engine.layouts.amx_panel import STEP_BYTES
 from tui_llama.engine.layouts.weight_tile import TileFormat
 
@@ -26,11 +26,12 @@ class Token:
 def addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[Token, Value], Value]:
     """Loads the scales of a tile's rows; returns a function that adds a token's products to its total."""
     d = half_row(b, source, 0)
-    shift = constant(I32, 8 if layout.code_offset else 3)
+    shift = constant(I32, 3 if layout.scales_are_halved else 8)
     minima, d_minimum = [], None
     if layout.has_minimum:
-        minima = [scale_pairs(b, layout, source, layout.minima_at, simd.integer(i)) for i in range(4)]
-        d_minimum = half_row(b, source, 32)
+        minima = [minimum_pairs(b, layout, source, simd.integer(i)) for i in range(layout.scale_count // 2)]
+        d_minimum = half_row(b, source, layout.minimum_at)
+    sums_at = SUMS_OF_16_AT if layout.scale_count == 16 else 0
 
     def add(token: Token, total: Value) -> Value:
         high = b.shl(simd.load(b, token.products, 2 * STEP_BYTES, I32), shift)
@@ -38,7 +39,7 @@ def addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[Tok
         if d_minimum is not None:
             minimum = constant(I32, 0)
             for i, pair in enumerate(minima):
-                minimum = simd.dot2(b, minimum, pair, simd.load_splat(b, token.sums, 4 * i, I32))
+                minimum = simd.dot2(b, minimum, pair, simd.load_splat(b, token.sums, sums_at + 4 * i, I32))
             value = b.fsub(value, b.fmul(b.sitofp(minimum, vector(F32)), d_minimum))
         return simd.fma(b, value, simd.load_splat(b, token.scale, 0, F32), total)
 

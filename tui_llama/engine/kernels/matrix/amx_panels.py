@@ -16,7 +16,9 @@ def prepare_256(b: Builder, layout: TileFormat, source: Value, panel: Value) -> 
     """Writes codes × scales as two bytes: four steps of 64 columns of lower bytes, then four of upper bytes."""
     with cgutils.for_range(b, simd.integer(8)) as loop:
         codes = tile_codes(b, source, layout, loop.index)
-        lows, highs = (_products_signed if layout.code_offset else _products)(b, layout, source, loop.index, codes)
+        lows, highs = (_products if layout.scales_are_halved else _products_signed)(
+            b, layout, source, loop.index, codes
+        )
         place = b.gep(panel, [b.mul(loop.index, simd.integer(512))])
         for q, (low, high) in enumerate(zip(lows, highs, strict=True)):
             simd.store(b, low, place, 64 * q)
@@ -30,9 +32,7 @@ def _products(
 
     Codes have at most 5 bits, so a product stays within a byte, and one 16-bit product yields two of them.
     """
-    pair = scale_pairs(b, layout, source, layout.scales_at, b.lshr(part, simd.integer(1)))
-    odd = simd.splat(b, b.trunc(b.mul(b.and_(part, simd.integer(1)), simd.integer(16)), I32))
-    scale = b.and_(b.lshr(pair, odd), constant(I32, 63))
+    scale = _scale_of_part(b, layout, source, part)
     twice = constant(I32, 0x00010001)
     low = b.bitcast(b.mul(b.and_(scale, constant(I32, 7)), twice), vector(I16, 32))
     high = b.bitcast(b.mul(b.lshr(scale, constant(I32, 3)), twice), vector(I16, 32))
@@ -40,16 +40,29 @@ def _products(
     return [b.mul(code, low) for code in wide], [b.mul(code, high) for code in wide]
 
 
+def _scale_of_part(b: Builder, layout: TileFormat, source: Value, part: Value) -> Value:
+    """Returns the scale of 32 columns that have only one, in the lower halves of 16 × i32."""
+    pair = scale_pairs(b, layout, source, b.lshr(part, simd.integer(1)))
+    odd = simd.splat(b, b.trunc(b.mul(b.and_(part, simd.integer(1)), simd.integer(16)), I32))
+    return b.and_(b.lshr(pair, odd), constant(I32, 0xFFFF))
+
+
+def _scales_of_part(b: Builder, layout: TileFormat, source: Value, part: Value) -> list[Value]:
+    """Returns the scales of the first and the last 16 of 32 columns, as `_scale_of_part`."""
+    if layout.scale_count == 0:
+        return [constant(I32, 1)] * 2
+    if layout.scale_count == 8:
+        return [_scale_of_part(b, layout, source, part)] * 2
+    pair = scale_pairs(b, layout, source, part)
+    return [b.and_(pair, constant(I32, 0xFFFF)), b.lshr(pair, constant(I32, 16))]
+
+
 def _products_signed(
     b: Builder, layout: TileFormat, source: Value, part: Value, codes: list[Value]
 ) -> tuple[list[Value], list[Value]]:
     """Multiplies signed codes by scales in 16 bits, split into an unsigned lower and a signed upper byte."""
-    pair = scale_pairs(b, layout, source, layout.scales_at, part)
-    sixteen, twice = constant(I32, 16), constant(I32, 0x00010001)
-    scales = [
-        b.bitcast(b.mul(b.and_(half, constant(I32, 0xFFFF)), twice), vector(I16, 32))
-        for half in (pair, b.lshr(pair, sixteen))
-    ]
+    twice = constant(I32, 0x00010001)
+    scales = [b.bitcast(b.mul(scale, twice), vector(I16, 32)) for scale in _scales_of_part(b, layout, source, part)]
     eight, byte = constant(I16, 8, 32), constant(I16, 255, 32)
     offset = constant(I16, layout.code_offset, 32)
     lows, highs = [], []

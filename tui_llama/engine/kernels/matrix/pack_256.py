@@ -1,9 +1,10 @@
 """Packs blocks of 256 columns of 16 rows into tiles."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 from tui_llama.engine.kernels.ir import simd
-from tui_llama.engine.kernels.ir.simd import I32, Builder, Value, constant
+from tui_llama.engine.kernels.ir.simd import I8, I32, Builder, Value, constant, vector
 from tui_llama.engine.kernels.matrix.file_words import (
     BIT_PAIRS,
     BITS,
@@ -19,12 +20,20 @@ from tui_llama.engine.kernels.matrix.file_words import (
 )
 from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
 
+_EVERY_SECOND_BYTE = 0x00FF00FF
+
 
 def _store_pairs(b: Builder, words: Sequence[Value], tile: Value, offset: int) -> None:
     """Stores four sub-block scales of each word as two pairs, one vector of pairs after the other."""
     for number, word in enumerate(words):
         for half in range(2):
             simd.store(b, halves(b, word, 16 * half), tile, offset + 2 * ROWS * (2 * number + half))
+
+
+def _gathered(b: Builder, words: Sequence[Value], bit: int, mask: int, width: int) -> Value:
+    """Joins the fields at bit `bit` of the bytes of some words, the first one lowest, `width` bits each."""
+    fields = [left(b, masked(b, right(b, word, bit), mask), width * q) for q, word in enumerate(words)]
+    return reduce(b.or_, fields)
 
 
 def pack_k(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
@@ -47,10 +56,7 @@ def pack_k(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -
     if has_fifth_bit:
         fifth = many_words(b, rows, 16, 8)
         for part in range(8):
-            bits = constant(I32, 0)
-            for q in range(8):
-                bits = b.or_(bits, left(b, masked(b, right(b, fifth[q], part), BITS), q))
-            simd.store(b, bits, tile, layout.high_at + 64 * part)
+            simd.store(b, _gathered(b, fifth, part, BITS, 1), tile, layout.high_at + 64 * part)
 
 
 def pack_q6(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
@@ -66,8 +72,105 @@ def pack_q6(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) 
                 codes = joined_nibbles(b, nibbles[at + q], nibbles[at + q + 4], 4 * (quarter // 2))
                 simd.store(b, codes, tile, layout.codes_at + 256 * part + 64 * q)
             for upper in range(2):
-                bits = constant(I32, 0)
-                for q in range(4):
-                    pair = masked(b, right(b, pairs[4 * upper + q], 2 * quarter), BIT_PAIRS)
-                    bits = b.or_(bits, left(b, pair, 2 * q))
+                bits = _gathered(b, pairs[4 * upper : 4 * upper + 4], 2 * quarter, BIT_PAIRS, 2)
                 simd.store(b, bits, tile, layout.high_at + 128 * part + 64 * upper)
+
+
+# --- codes of two and three bits --------------------------------------------------------------------------------------
+
+
+def _store_bit_pairs(b: Builder, layout: TileFormat, words: Sequence[Value], first_part: int, tile: Value) -> None:
+    """Stores the bit pairs of 128 columns, for each 32 columns at other bits of the same eight words."""
+    for quarter in range(4):
+        for upper in range(2):
+            bits = _gathered(b, words[4 * upper : 4 * upper + 4], 2 * quarter, BIT_PAIRS, 2)
+            at = layout.codes_at + layout.code_stride * (first_part + quarter) + 64 * upper
+            simd.store(b, bits, tile, at)
+
+
+def _store_signed_scales(b: Builder, words: Sequence[Value], tile: Value, offset: int) -> None:
+    """Stores scales of six bits, less 32, as pairs."""
+    thirty_two = constant(I8, 32, 64)
+    signed = [b.bitcast(b.sub(b.bitcast(word, vector(I8, 64)), thirty_two), vector(I32)) for word in words]
+    _store_pairs(b, signed, tile, offset)
+
+
+def pack_q2(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
+    """Packs a block of Q2_K: 16 bytes of sub-block scales and minima, bit pairs, scale and scale of the minima."""
+    head = four_words(b, rows, 68)[3]  # the block's last four bytes
+    simd.store(b, halves(b, head, 0), tile)
+    simd.store(b, halves(b, head, 16), tile, layout.minimum_at)
+    _store_pairs(b, four_words(b, rows, 0), tile, layout.scales_at)
+    for half in range(2):
+        _store_bit_pairs(b, layout, many_words(b, rows, 16 + 32 * half, 8), 4 * half, tile)
+
+
+def pack_q3(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
+    """Packs a block of Q3_K: third bits, bit pairs, 12 bytes of sub-block scales, scale."""
+    simd.store(b, halves(b, four_words(b, rows, 94)[3], 16), tile)  # the block's last two bytes
+    _, *lower, upper = four_words(b, rows, 92)
+    scales = []
+    for group in range(4):  # of four scales: the lowest four bits in one word, the other two in the last word
+        low = masked(b, right(b, lower[group % 2], 4 * (group // 2)), NIBBLES)
+        scales.append(b.or_(low, left(b, masked(b, right(b, upper, 2 * group), BIT_PAIRS), 4)))
+    _store_signed_scales(b, scales, tile, layout.scales_at)
+    third = many_words(b, rows, 0, 8)
+    for part in range(8):
+        simd.store(b, _gathered(b, third, part, BITS, 1), tile, layout.high_at + layout.high_stride * part)
+    for half in range(2):
+        _store_bit_pairs(b, layout, many_words(b, rows, 32 + 32 * half, 8), 4 * half, tile)
+
+
+# --- IQ4_XS -----------------------------------------------------------------------------------------------------------
+
+
+def pack_iq4_xs(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
+    """Packs a block of IQ4_XS: scale, the upper two bits and the lower four of eight sub-block scales, nibbles."""
+    head, lower, *_ = four_words(b, rows, 0)
+    simd.store(b, halves(b, head, 0), tile)
+    scales = []
+    for first in (0, 4):
+        fields = []
+        for i in range(4):
+            low = masked(b, right(b, lower, 4 * (first + i)), 15)
+            high = masked(b, right(b, head, 16 + 2 * (first + i)), 3)
+            fields += [left(b, low, 8 * i), left(b, high, 8 * i + 4)]
+        scales.append(reduce(b.or_, fields))
+    _store_signed_scales(b, scales, tile, layout.scales_at)
+    for i, word in enumerate(many_words(b, rows, 8, 32)):
+        simd.store(b, word, tile, layout.codes_at + 64 * i)
+
+
+# --- ternary ----------------------------------------------------------------------------------------------------------
+
+
+def pack_tq2(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
+    """Packs a block of TQ2_0: bit pairs, scale."""
+    simd.store(b, halves(b, four_words(b, rows, 50)[3], 16), tile)  # the block's last two bytes
+    for half in range(2):
+        _store_bit_pairs(b, layout, many_words(b, rows, 32 * half, 8), 4 * half, tile)
+
+
+def pack_tq1(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
+    """Packs a block of TQ1_0, whose bytes hold five digits (the last four bytes: four) of base 3, then the scale."""
+    last = four_words(b, rows, 38)  # the block's last sixteen bytes
+    simd.store(b, halves(b, last[3], 16), tile)
+    first, second = many_words(b, rows, 0, 8), four_words(b, rows, 32)
+    four_digits = b.or_(right(b, last[2], 16), left(b, last[3], 16))
+    groups = [_digits(b, word, place) for place in range(5) for word in first]
+    groups += [_digits(b, word, place) for place in range(5) for word in second]
+    groups += [_digits(b, four_digits, place) for place in range(4)]
+    for i in range(16):
+        bits = _gathered(b, groups[4 * i : 4 * i + 4], 0, BIT_PAIRS, 2)
+        simd.store(b, bits, tile, layout.codes_at + 64 * i)
+
+
+def _digits(b: Builder, words: Value, place: int) -> Value:
+    """Returns a digit of base 3 of every byte; a byte is a fraction of 256, and place 0 its first digit."""
+    digits = constant(I32, 0)
+    for shift in (0, 8):  # of every second byte, each with room for 16 bits
+        fractions = masked(b, right(b, words, shift), _EVERY_SECOND_BYTE)
+        rest = masked(b, b.mul(fractions, constant(I32, 3**place)), _EVERY_SECOND_BYTE)
+        digit = masked(b, right(b, b.mul(rest, constant(I32, 3)), 8), _EVERY_SECOND_BYTE)
+        digits = b.or_(digits, left(b, digit, shift))
+    return digits

@@ -15,7 +15,7 @@ from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.simd import Builder, Value
 from tui_llama.engine.kernels.matrix.file_words import four_words, halves
 from tui_llama.engine.kernels.matrix.pack_32 import pack_32, pack_few_bits, pack_nvfp4
-from tui_llama.engine.kernels.matrix.pack_256 import pack_k, pack_q6
+from tui_llama.engine.kernels.matrix.pack_256 import pack_iq4_xs, pack_k, pack_q2, pack_q3, pack_q6, pack_tq1, pack_tq2
 from tui_llama.engine.layouts import weight_tile
 from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
 from tui_llama.engine.toolchain.numba_codegen import intrinsic
@@ -35,9 +35,14 @@ _PACKS_32 = {
     weight_tile.Q2_0_FORMAT: pack_few_bits,
 }
 _PACKS_256 = {
+    weight_tile.Q2_K_FORMAT: pack_q2,
+    weight_tile.Q3_K_FORMAT: pack_q3,
     weight_tile.Q4_K_FORMAT: pack_k,
     weight_tile.Q5_K_FORMAT: pack_k,
     weight_tile.Q6_K_FORMAT: pack_q6,
+    weight_tile.IQ4_XS_FORMAT: pack_iq4_xs,
+    weight_tile.TQ1_0_FORMAT: pack_tq1,
+    weight_tile.TQ2_0_FORMAT: pack_tq2,
 }
 
 

@@ -19,9 +19,14 @@ _mxfp4 = packer(weight_tile.MXFP4_FORMAT, "mxfp4")
 _nvfp4 = packer(weight_tile.NVFP4_FORMAT, "nvfp4")
 _q1_0 = packer(weight_tile.Q1_0_FORMAT, "q1_0")
 _q2_0 = packer(weight_tile.Q2_0_FORMAT, "q2_0")
+_q2_k = packer(weight_tile.Q2_K_FORMAT, "q2_k")
+_q3_k = packer(weight_tile.Q3_K_FORMAT, "q3_k")
 _q4_k = packer(weight_tile.Q4_K_FORMAT, "q4_k")
 _q5_k = packer(weight_tile.Q5_K_FORMAT, "q5_k")
 _q6_k = packer(weight_tile.Q6_K_FORMAT, "q6_k")
+_iq4_xs = packer(weight_tile.IQ4_XS_FORMAT, "iq4_xs")
+_tq1_0 = packer(weight_tile.TQ1_0_FORMAT, "tq1_0")
+_tq2_0 = packer(weight_tile.TQ2_0_FORMAT, "tq2_0")
 
 
 def pack_f32(source: int, row_bytes: int, target: int, blocks: int) -> None:
@@ -84,6 +89,16 @@ def pack_q2_0(source: int, row_bytes: int, target: int, blocks: int) -> None:
     _q2_0(source, row_bytes, target, blocks)
 
 
+def pack_q2_k(source: int, row_bytes: int, target: int, blocks: int) -> None:
+    """Packs blocks of Q2_K."""
+    _q2_k(source, row_bytes, target, blocks)
+
+
+def pack_q3_k(source: int, row_bytes: int, target: int, blocks: int) -> None:
+    """Packs blocks of Q3_K."""
+    _q3_k(source, row_bytes, target, blocks)
+
+
 def pack_q4_k(source: int, row_bytes: int, target: int, blocks: int) -> None:
     """Packs blocks of Q4_K."""
     _q4_k(source, row_bytes, target, blocks)
@@ -97,3 +112,18 @@ def pack_q5_k(source: int, row_bytes: int, target: int, blocks: int) -> None:
 def pack_q6_k(source: int, row_bytes: int, target: int, blocks: int) -> None:
     """Packs blocks of Q6_K."""
     _q6_k(source, row_bytes, target, blocks)
+
+
+def pack_iq4_xs(source: int, row_bytes: int, target: int, blocks: int) -> None:
+    """Packs blocks of IQ4_XS."""
+    _iq4_xs(source, row_bytes, target, blocks)
+
+
+def pack_tq1_0(source: int, row_bytes: int, target: int, blocks: int) -> None:
+    """Packs blocks of TQ1_0."""
+    _tq1_0(source, row_bytes, target, blocks)
+
+
+def pack_tq2_0(source: int, row_bytes: int, target: int, blocks: int) -> None:
+    """Packs blocks of TQ2_0."""
+    _tq2_0(source, row_bytes, target, blocks)

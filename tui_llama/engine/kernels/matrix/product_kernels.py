@@ -20,9 +20,14 @@ _mxfp4 = product(weight_tile.MXFP4_FORMAT, "mxfp4")
 _nvfp4 = product(weight_tile.NVFP4_FORMAT, "nvfp4")
 _q1_0 = product(weight_tile.Q1_0_FORMAT, "q1_0")
 _q2_0 = product(weight_tile.Q2_0_FORMAT, "q2_0")
+_q2_k = product(weight_tile.Q2_K_FORMAT, "q2_k")
+_q3_k = product(weight_tile.Q3_K_FORMAT, "q3_k")
 _q4_k = product(weight_tile.Q4_K_FORMAT, "q4_k")
 _q5_k = product(weight_tile.Q5_K_FORMAT, "q5_k")
 _q6_k = product(weight_tile.Q6_K_FORMAT, "q6_k")
+_iq4_xs = product(weight_tile.IQ4_XS_FORMAT, "iq4_xs")
+_tq1_0 = product(weight_tile.TQ1_0_FORMAT, "tq1_0")
+_tq2_0 = product(weight_tile.TQ2_0_FORMAT, "tq2_0")
 
 
 def matrix_f32(row: int, batch: int, first: int, last: int, scratch: int) -> None:
@@ -90,6 +95,16 @@ def matrix_q2_0(row: int, batch: int, first: int, last: int, scratch: int) -> No
     _q2_0(row, batch, first, last, scratch)
 
 
+def matrix_q2_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies Q2_K tiles with activations quantised in blocks of 256."""
+    _q2_k(row, batch, first, last, scratch)
+
+
+def matrix_q3_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies Q3_K tiles with activations quantised in blocks of 256."""
+    _q3_k(row, batch, first, last, scratch)
+
+
 def matrix_q4_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
     """Multiplies Q4_K tiles with activations quantised in blocks of 256."""
     _q4_k(row, batch, first, last, scratch)
@@ -103,3 +118,18 @@ def matrix_q5_k(row: int, batch: int, first: int, last: int, scratch: int) -> No
 def matrix_q6_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
     """Multiplies Q6_K tiles with activations quantised in blocks of 256."""
     _q6_k(row, batch, first, last, scratch)
+
+
+def matrix_iq4_xs(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies IQ4_XS tiles with activations quantised in blocks of 256."""
+    _iq4_xs(row, batch, first, last, scratch)
+
+
+def matrix_tq1_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies TQ1_0 tiles with activations quantised in blocks of 256."""
+    _tq1_0(row, batch, first, last, scratch)
+
+
+def matrix_tq2_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies TQ2_0 tiles with activations quantised in blocks of 256."""
+    _tq2_0(row, batch, first, last, scratch)

@@ -19,7 +19,9 @@ from tui_llama.engine.layouts.activations import (
     START_32_AT,
     START_256_AT,
     STARTS_16_AT,
+    SUMMARY_BYTES,
     SUMS_AT,
+    SUMS_OF_16_AT,
     grouped_columns,
 )
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
@@ -27,6 +29,7 @@ from tui_llama.engine.toolchain.numba_codegen import helper, intrinsic
 
 _SUMS_BYTES_32, _SUMS_BYTES_256 = GROUP_SUMS_BYTES[32], GROUP_SUMS_BYTES[256]
 _SUMMARY_BYTES_32, _SUMMARY_BYTES_256 = GROUP_SUMMARY_BYTES[32], GROUP_SUMMARY_BYTES[256]
+_TOKEN_SUMMARY_BYTES_256 = SUMMARY_BYTES[256]
 _HAS_TILE_MULTIPLIER = INSTRUCTION_SET == "amx_int8"
 
 
@@ -82,7 +85,7 @@ def _store_summary_32(b: Builder, d: Value, quants: list[Value], scaled_sum: Val
             simd.store(b, b.mul(half, ir.Constant(I32, -offset)), starts, at + 4 * number)
 
 
-def _store_summary_256(b: Builder, quants: list[Value], sums_of_32: Value, starts: Value) -> None:
+def _store_summary_256(b: Builder, quants: list[Value], stored_sums: Value, starts: Value) -> None:
     # Each round halves the number of sums; on the way come the sums that the formats' dot products start from.
     sums = quants
     length = 1  # quants in each lane's sum
@@ -93,11 +96,12 @@ def _store_summary_256(b: Builder, quants: list[Value], sums_of_32: Value, start
         if offset in START_256_AT:
             for i, part in enumerate(sums):
                 simd.store(b, b.mul(part, constant(I32, -offset)), starts, START_256_AT[offset] + 64 * i)
+    simd.store(b, b.trunc(sums[0], vector(I16)), stored_sums, SUMS_OF_16_AT)
     eight = ir.VectorType(I16, 8)
     halves = _neighbours_added(b, sums[0], sums[0])
     low = b.shuffle_vector(halves, halves, ir.Constant(vector(I32, 8), list(range(8))))
     simd.store(b, b.mul(low, constant(I32, -8, 8)), starts, START_256_AT[8])
-    simd.store(b, b.trunc(low, eight), sums_of_32)
+    simd.store(b, b.trunc(low, eight), stored_sums)
 
 
 def _neighbours_added(b: Builder, first: Value, second: Value) -> Value:
@@ -126,7 +130,7 @@ def quantize_token_32(source: int, output: int, stride: int, index: int, blocks:
         stride: Bytes from one token's row to the next; ignored where tokens are interleaved.
         index: Number of the token among these rows.
         blocks: Number of blocks.
-        spare: 0 if the token has a row of its own. Otherwise tokens are interleaved, and this is the address of 256
+        spare: 0 if the token has a row of its own. Otherwise tokens are interleaved, and this is the address of 288
             bytes for the parts of the summary that the interleaved layout leaves out.
     """
     if spare:
@@ -165,7 +169,7 @@ def quantize_token_256(source: int, output: int, stride: int, index: int, blocks
     else:
         quants, step = output + index * stride, 64
         scales = starts = quants + 256 * blocks
-        sums, summary_step, starts_step = scales + SUMS_AT, 256, 256
+        sums, summary_step, starts_step = scales + SUMS_AT, _TOKEN_SUMMARY_BYTES_256, _TOKEN_SUMMARY_BYTES_256
     for block in range(blocks):
         _quantize_block_256(
             np.uintp(source + 1024 * block), np.uintp(quants + 4 * step * block), step,

@@ -1,6 +1,15 @@
-"""Adds blocks of 256 columns to the totals of some tokens: integers with the sub-blocks' scales, then floats."""
+"""Adds blocks of 256 columns to the totals of some tokens: integers with the sub-blocks' scales, then floats.
 
-from collections.abc import Sequence
+All sums before the product with d are exact. Codes go into them in one of three ways:
+
+    from a start     codes of 4 to 6 bits: sums start from -offset × sum, which makes the codes signed, so that a sum
+                     stays within 16 bits and one product of 16-bit lanes applies a scale and adds
+    scaled at once   codes of fewer bits, and those of a table: products go to a scaled sum as they are; what the
+                     offset has added is subtracted in the end
+    unscaled         formats without sub-block scales
+"""
+
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -9,25 +18,119 @@ from numba.core import cgutils
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.simd import F32, I32, Builder, Value, constant, vector
 from tui_llama.engine.kernels.matrix.block_pass import Pass, ask_ahead, dot_product, zero
-from tui_llama.engine.kernels.matrix.tile_values import half_row, scale_pairs, tile_codes
-from tui_llama.engine.layouts.activations import START_256_AT, SUMS_AT
+from tui_llama.engine.kernels.matrix.tile_values import half_row, minimum_pairs, scale_pairs, tile_codes
+from tui_llama.engine.layouts.activations import START_256_AT, SUMS_AT, SUMS_OF_16_AT
 from tui_llama.engine.layouts.weight_tile import TileFormat
 
+
+def add_block_256(b: Builder, layout: TileFormat, tile: Value, block: Pass) -> None:
+    """Adds a block of 256 columns to the totals."""
+    if layout.scale_count == 0:
+        scaled = _unscaled_sums(b, layout, tile, block)
+    elif layout.values or layout.code_bits < min(_OFFSETS):
+        scaled = _sums_scaled_at_once(b, layout, tile, block)
+    else:
+        scaled = _sums_from_a_start(b, layout, tile, block)
+    d, minima = half_row(b, tile, 0), None
+    if layout.has_minimum:
+        minima = _weighted_sums(b, layout, tile, block, minimum_pairs)
+    for m, (summary, total) in enumerate(zip(block.summaries, block.totals, strict=True)):
+        value = b.fmul(b.sitofp(scaled[m], vector(F32)), d)
+        if minima is not None:
+            value = b.fsub(value, b.fmul(b.sitofp(minima[m], vector(F32)), half_row(b, tile, layout.minimum_at)))
+        b.store(simd.fma(b, value, simd.load_splat(b, summary, 0, F32), b.load(total)), total)
+
+
+def _weighted_sums(
+    b: Builder, layout: TileFormat, tile: Value, block: Pass, pairs: Callable[..., Value]
+) -> list[Value]:
+    """Returns, for each token, the sum of the quants of all sub-blocks, each times its scale or its minimum."""
+    weighted = [constant(I32, 0)] * len(block.summaries)
+    sums_at = SUMS_AT + (SUMS_OF_16_AT if layout.scale_count == 16 else 0)
+    for index in range(layout.scale_count // 2):
+        weights = pairs(b, layout, tile, simd.integer(index))
+        for m, summary in enumerate(block.summaries):
+            weighted[m] = simd.dot2(b, weighted[m], weights, simd.load_splat(b, summary, sums_at + 4 * index, I32))
+    return weighted
+
+
+def _scales(b: Builder, layout: TileFormat, tile: Value, index: Value) -> tuple[Value, Value]:
+    """Returns both scales of a pair, each in the lower halves of 16 × i32."""
+    pair = scale_pairs(b, layout, tile, index)
+    return b.and_(pair, constant(I32, 0xFFFF)), b.lshr(pair, constant(I32, 16))
+
+
+def _added(b: Builder, places: Sequence[Sequence[Value]]) -> list[Value]:
+    return [reduce(b.add, [b.load(place) for place in sums]) for sums in places]
+
+
+# --- unscaled ---------------------------------------------------------------------------------------------------------
+
+
+def _unscaled_sums(b: Builder, layout: TileFormat, tile: Value, block: Pass) -> list[Value]:
+    part_bytes = layout.tile_bytes * 32 // layout.columns
+    places = [[zero(b, I32)] for _ in block.totals]
+    with cgutils.for_range(b, simd.integer(8)) as loop:
+        codes = tile_codes(b, tile, layout, loop.index)
+        ask_ahead(b, b.gep(tile, [b.mul(loop.index, simd.integer(part_bytes))]), part_bytes)
+        for token_quants, (place,) in zip(block.quants, places, strict=True):
+            quants = b.gep(token_quants, [b.mul(loop.index, simd.integer(32))])
+            b.store(dot_product(b, layout, b.load(place), codes, quants, 0, block.sum_count), place)
+    offset, sums = constant(I32, -layout.code_offset & 0xFFFF | -layout.code_offset << 16), _added(b, places)
+    for m, summary in enumerate(block.summaries):
+        for index in range(4):
+            sums[m] = simd.dot2(b, sums[m], offset, simd.load_splat(b, summary, SUMS_AT + 4 * index, I32))
+    return sums
+
+
+# --- scaled at once ---------------------------------------------------------------------------------------------------
+
+
+def _sums_scaled_at_once(b: Builder, layout: TileFormat, tile: Value, block: Pass) -> list[Value]:
+    with_signs = layout.value_bits == 8 and simd.prefers_signed_bytes()
+    largest = max(map(abs, layout.values)) if with_signs else layout.largest_code
+    columns, part_bytes = 256 // layout.scale_count, layout.tile_bytes * 32 // layout.columns
+    parts_of_a_pair = columns // 16
+    places = [[zero(b, I32) for _ in range(block.sum_count)] for _ in block.totals]
+    with cgutils.for_range(b, simd.integer(layout.scale_count // 2)) as loop:
+        scales = _scales(b, layout, tile, loop.index)
+        for j in range(parts_of_a_pair):
+            part = b.add(b.mul(loop.index, simd.integer(parts_of_a_pair)), simd.integer(j))
+            codes = tile_codes(b, tile, layout, part, with_signs=with_signs)
+            ask_ahead(b, b.gep(tile, [b.mul(part, simd.integer(part_bytes))]), part_bytes)
+            for token_quants, sums in zip(block.quants, places, strict=True):
+                quants = b.gep(token_quants, [b.mul(part, simd.integer(32))])
+                for first in range(0, 32, columns):
+                    number = j + first // columns  # of the scale in its pair
+                    groups = [simd.load_splat(b, quants, at, I32) for at in range(first, first + columns, 4)]
+                    place, mine = sums[number % len(sums)], codes[first // 4 : (first + columns) // 4]
+                    total = simd.scaled_dot4_sum(
+                        b, b.load(place), mine, groups, scales[number], largest, is_signed=with_signs
+                    )
+                    b.store(total, place)
+    scaled = _added(b, places)
+    if layout.code_offset and not with_signs:
+        offset = constant(I32, layout.code_offset)
+        offsets = _weighted_sums(b, layout, tile, block, scale_pairs)
+        scaled = [b.sub(total, b.mul(added, offset)) for total, added in zip(scaled, offsets, strict=True)]
+    return scaled
+
+
+# --- from a start -----------------------------------------------------------------------------------------------------
+
 # Columns between two scales that can be summed up in 16 bits, by the bits of a code, once the offset has made the
-# codes of Q4_K, Q5_K and Q6_K signed. One product of 16-bit lanes then applies a scale and adds.
+# codes of Q4_K, Q5_K and Q6_K signed.
 _OFFSETS = {4: 8, 5: 16, 6: 32}
 _COLUMNS_IN_16_BITS = {4: 32, 5: 16, 6: 8}
 
 
-def add_block_256(b: Builder, layout: TileFormat, tile: Value, block: Pass) -> None:
-    """Adds a block of 256 columns to the totals. All sums before the product with d are exact, in integers."""
+def _sums_from_a_start(b: Builder, layout: TileFormat, tile: Value, block: Pass) -> list[Value]:
     pieces = 32 // _COLUMNS_IN_16_BITS[layout.code_bits]
     places = [[zero(b, I32) for _ in range(min(block.sum_count, pieces))] for _ in block.totals]
     parts_of_a_pair = 512 // layout.scale_count // 32
     part_bytes = layout.tile_bytes * 32 // layout.columns
     with cgutils.for_range(b, simd.integer(layout.scale_count // 2)) as loop:
-        pair = scale_pairs(b, layout, tile, layout.scales_at, loop.index)
-        scales = (b.and_(pair, constant(I32, 0xFFFF)), b.lshr(pair, constant(I32, 16)))
+        scales = _scales(b, layout, tile, loop.index)
         for j in range(parts_of_a_pair):
             part = b.add(b.mul(loop.index, simd.integer(parts_of_a_pair)), simd.integer(j))
             codes = tile_codes(b, tile, layout, part)
@@ -35,15 +138,12 @@ def add_block_256(b: Builder, layout: TileFormat, tile: Value, block: Pass) -> N
             mine = scales if parts_of_a_pair == 1 else scales[j : j + 1]
             for quants, summary, sums in zip(block.quants, block.summaries, places, strict=True):
                 _add_part(b, layout, (part, codes), mine, quants, summary, sums, block.sum_count // len(sums))
-    scaled = [reduce(b.add, [b.load(place) for place in sums]) for sums in places]
-    d, minima = half_row(b, tile, 0), None
-    if layout.has_minimum:
-        minima = _minima(b, layout, tile, block, scaled)
-    for m, (summary, total) in enumerate(zip(block.summaries, block.totals, strict=True)):
-        value = b.fmul(b.sitofp(scaled[m], vector(F32)), d)
-        if minima is not None:
-            value = b.fsub(value, b.fmul(b.sitofp(minima[m], vector(F32)), half_row(b, tile, 32)))
-        b.store(simd.fma(b, value, simd.load_splat(b, summary, 0, F32), b.load(total)), total)
+    scaled = _added(b, places)
+    if layout.has_minimum:  # these codes have no offset of their own
+        shift = constant(I32, _OFFSETS[layout.code_bits].bit_length() - 1)
+        offsets = _weighted_sums(b, layout, tile, block, scale_pairs)
+        scaled = [b.add(total, b.shl(missing, shift)) for total, missing in zip(scaled, offsets, strict=True)]
+    return scaled
 
 
 def _add_part(
@@ -68,20 +168,3 @@ def _add_part(
         mine = codes[piece * columns // 4 : (piece + 1) * columns // 4]
         dot = dot_product(b, layout, start, mine, quants, piece * columns, sum_count)
         b.store(simd.dot2(b, b.load(place), dot, scales[piece * len(scales) // pieces]), place)
-
-
-def _minima(b: Builder, layout: TileFormat, tile: Value, block: Pass, scaled: list[Value]) -> list[Value]:
-    """Returns the sums of the minima, and adds to `scaled` what the codes' offset had subtracted."""
-    zero = constant(I32, 0)
-    minima, offsets = [zero] * len(scaled), [zero] * len(scaled)
-    for index in range(layout.scale_count // 2):
-        scale = scale_pairs(b, layout, tile, layout.scales_at, simd.integer(index))
-        minimum = scale_pairs(b, layout, tile, layout.minima_at, simd.integer(index))
-        for m, summary in enumerate(block.summaries):
-            sums = simd.load_splat(b, summary, SUMS_AT + 4 * index, I32)
-            offsets[m] = simd.dot2(b, offsets[m], scale, sums)
-            minima[m] = simd.dot2(b, minima[m], minimum, sums)
-    shift = constant(I32, _OFFSETS[layout.code_bits].bit_length() - 1)
-    for m, offset in enumerate(offsets):
-        scaled[m] = b.add(scaled[m], b.shl(offset, shift))
-    return minima

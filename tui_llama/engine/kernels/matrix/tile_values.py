@@ -14,13 +14,17 @@ def _shift_left(b: Builder, value: Value, bits: int) -> Value:
     return b.bitcast(shifted, vector(I8, 64))
 
 
-def tile_codes(b: Builder, tile: Value, layout: TileFormat, part: Value) -> list[Value]:
-    """Returns the codes of 32 columns as eight vectors of 64 unsigned bytes, four columns of 16 rows each.
+def tile_codes(b: Builder, tile: Value, layout: TileFormat, part: Value, *, with_signs: bool = False) -> list[Value]:
+    """Returns the codes of 32 columns as eight vectors of 64 bytes, four columns of 16 rows each.
 
-    Where the format has a table, returns what stands in it for the codes.
+    Where the format has a table, returns what stands in it for the codes: unsigned bytes, to which the offset is added,
+    or the values themselves, `with_signs`.
     """
     codes = _stored_codes(b, tile, layout, part)
-    return [simd.look_up(b, layout.table, code) for code in codes] if layout.values else codes
+    if not layout.values:
+        return codes
+    table = [value & 0xFF for value in layout.values] if with_signs else layout.table
+    return [simd.look_up(b, table, code) for code in codes]
 
 
 def _stored_codes(b: Builder, tile: Value, layout: TileFormat, part: Value) -> list[Value]:
@@ -74,8 +78,21 @@ def half_row(b: Builder, tile: Value, at: int) -> Value:
     return simd.half_to_float(b, simd.load(b, tile, at, F16))
 
 
-def scale_pairs(b: Builder, layout: TileFormat, tile: Value, at: int, index: Value) -> Value:
-    """Loads pair number `index` of the scales or minima as 16 × i32 holding two i16 each."""
+def scale_pairs(b: Builder, layout: TileFormat, tile: Value, index: Value) -> Value:
+    """Loads pair number `index` of the sub-block scales as 16 × i32 holding two i16 each."""
+    pairs = _byte_pairs(b, layout, tile, layout.scales_at, index)
+    return b.and_(pairs, constant(I32, 0x000F000F)) if layout.scales_are_nibbles else pairs
+
+
+def minimum_pairs(b: Builder, layout: TileFormat, tile: Value, index: Value) -> Value:
+    """Does the same as `scale_pairs`, for the minima of the sub-blocks."""
+    if not layout.scales_are_nibbles:
+        return _byte_pairs(b, layout, tile, layout.minima_at, index)
+    pairs = _byte_pairs(b, layout, tile, layout.scales_at, index)
+    return b.and_(b.lshr(pairs, constant(I32, 4)), constant(I32, 0x000F000F))
+
+
+def _byte_pairs(b: Builder, layout: TileFormat, tile: Value, at: int, index: Value) -> Value:
     place = b.gep(tile, [b.mul(index, simd.integer(32))])
     widen = b.zext if layout.has_minimum else b.sext
     return b.bitcast(widen(simd.load(b, place, at, I8, 32), vector(I16, 32)), vector(I32))
