@@ -1,13 +1,13 @@
 """A model's sizes: what is read, what is assumed, and what no model can have."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fakes.gguf_bytes import array, gguf_bytes, scalar
+from tests.engine.plan.sizes.key_files import REQUIRED, Setting, integer, number, read_changed, sizes_of, text
 from tests.fakes.tiny_model import (
     SCALING_FACTOR,
     ScalingKind,
@@ -15,42 +15,10 @@ from tests.fakes.tiny_model import (
     make_tiny_model,
     make_vocabulary,
 )
-from tui_llama.engine.gguf.file import GgufFile, ValueType, open_gguf
-from tui_llama.engine.plan.architectures import architecture_named
-from tui_llama.engine.plan.sizes.read_sizes import read_sizes
+from tui_llama.engine.gguf.file import ValueType, open_gguf
 from tui_llama.engine.plan.sizes.rotations import ASSUMED_CONTEXT
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters, RopeScaling
 from tui_llama.errors import ModelFileError
-
-Setting = tuple[ValueType, float | str] | Sequence[int] | Sequence[str] | None
-
-
-def integer(value: int) -> Setting:
-    return ValueType.INT64, value
-
-
-def number(value: float) -> Setting:
-    return ValueType.FLOAT32, value
-
-
-def text(value: str) -> Setting:
-    return ValueType.STRING, value
-
-
-REQUIRED: Mapping[str, Setting] = {
-    "general.architecture": text("llama"),
-    "llama.block_count": integer(2),
-    "llama.embedding_length": integer(64),
-    "llama.feed_forward_length": integer(96),
-    "llama.attention.head_count": integer(4),
-    "llama.attention.layer_norm_rms_epsilon": number(1e-5),
-    "llama.context_length": integer(512),
-    "tokenizer.ggml.tokens": ["a", "b", "c"],
-}
-
-
-def sizes_of(file: GgufFile) -> Hyperparameters:
-    return read_sizes(file, architecture_named(file.get_str("general.architecture"))).sizes
 
 
 def scaling_of(sizes: Hyperparameters) -> RopeScaling:
@@ -61,26 +29,10 @@ def scaling_of(sizes: Hyperparameters) -> RopeScaling:
 Read = Callable[[Mapping[str, Setting]], Hyperparameters]
 
 
-def encode(key: str, setting: Setting) -> bytes:
-    if isinstance(setting, tuple):
-        return scalar(key, *setting)
-    values: Sequence[Any] = setting or []
-    kind = ValueType.STRING if values and isinstance(values[0], str) else ValueType.UINT32
-    return array(key, kind, values)
-
-
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """Reads the sizes of a file with the required keys and those given; None leaves a key out."""
-
-    def read_them(changes: Mapping[str, Setting]) -> Hyperparameters:
-        path = tmp_path / "model.gguf"
-        merged = {**REQUIRED, **changes}
-        path.write_bytes(gguf_bytes([encode(key, value) for key, value in merged.items() if value is not None]))
-        with open_gguf(path) as file:
-            return sizes_of(file)
-
-    return read_them
+    """Reads the sizes of a file of llama with the required keys and those given; None leaves a key out."""
+    return lambda changes: read_changed(tmp_path, changes)
 
 
 def test_what_may_be_left_out_gets_llama_cpps_defaults(read: Read) -> None:
@@ -263,22 +215,6 @@ def test_a_head_size_of_its_own_is_kept(read: Read) -> None:
 def test_a_rotation_of_part_of_the_head_is_refused_for_llama(read: Read) -> None:
     with pytest.raises(ModelFileError, match="8 should be the whole head, 16"):
         read({"llama.rope.dimension_count": integer(8)})
-
-
-def renamed(changes: Mapping[str, Setting], architecture: str) -> Mapping[str, Setting]:
-    """The required keys and the changes under another architecture's name."""
-    merged = {**REQUIRED, **changes, "general.architecture": text(architecture)}
-    return {key.replace("llama.", f"{architecture}."): value for key, value in merged.items()}
-
-
-def test_other_architectures_may_turn_part_of_the_head(read: Read) -> None:
-    sizes = read(renamed({"llama.rope.dimension_count": integer(8)}, "qwen3"))
-    assert (sizes.rotations[0].dim, sizes.layers[0].head_dim) == (8, 16)
-
-
-def test_an_odd_rotation_is_refused(read: Read) -> None:
-    with pytest.raises(ModelFileError, match="7 is odd"):
-        read(renamed({"llama.rope.dimension_count": integer(7)}, "qwen3"))
 
 
 @pytest.mark.parametrize("key", ["rope.scaling.factor", "rope.scale_linear"])

@@ -1,0 +1,198 @@
+"""Every declared architecture: it is known by its name, and its layers do what its models were trained with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.engine.plan.architectures.layer_story import layer_story
+from tests.engine.plan.sizes.key_files import Setting, integer, number, read_as
+from tui_llama.engine.plan.architectures import ARCHITECTURES, architecture_named
+from tui_llama.errors import ModelFileError
+
+NORM, SECOND_NORM = ["rms attn_norm"], ["rms ffn_norm"]
+PROJECT, ATTEND = ["normed by attn_q attn_k attn_v"], ["attend rotated", "attended to residual by attn_output"]
+HEAD_NORMS = ["rms attn_q_norm of each head", "rms attn_k_norm of each head"]
+LLAMA_ATTENTION = [*NORM, *PROJECT, *ATTEND]
+GATED = ["normed by ffn_gate ffn_up", "silu gates", "hidden to residual by ffn_down"]
+GATED_BY_HALVES = ["normed by rows of ffn_up rows of ffn_up", *GATED[1:]]
+GELU_GATED = [GATED[0], "gelu gates", GATED[2]]
+LLAMA = [*LLAMA_ATTENTION, *SECOND_NORM, *GATED]
+PROJECT_WITH_BIAS = [f"{PROJECT[0]} and bias"]
+ATTEND_WITH_BIAS = [ATTEND[0], f"{ATTEND[1]} and bias"]
+QWEN2 = [*NORM, *PROJECT_WITH_BIAS, *ATTEND, *SECOND_NORM, *GATED]
+QWEN3 = [*NORM, *PROJECT, *HEAD_NORMS, *ATTEND, *SECOND_NORM, *GATED]
+ATTEND_AND_NORM = [ATTEND[0], "attended by attn_output", "rms post_attention_norm in place", "add"]
+DOWN_AND_NORM = ["hidden by ffn_down", "rms post_ffw_norm in place", "add"]
+SCALED = [
+    *(*LLAMA_ATTENTION[:-1], "attended by attn_output", "add × 0.5"),
+    *(*SECOND_NORM, *GATED[:2], "hidden by ffn_down", "add × 0.5"),
+]
+SIDE_BY_SIDE = ["layer attn_norm", *PROJECT, *ATTEND, *GATED]
+PLAIN_GELU_WITH_BIAS = ["normed by ffn_up and bias", "gelu", "ups to residual by ffn_down and bias"]
+RAW = ["residual by attn_q attn_k attn_v"]
+RAW_GATED = ["residual by ffn_gate ffn_up", GATED[1], *DOWN_AND_NORM]
+ROTATED_HEADS = ["rotate queries", "rotate keys", *HEAD_NORMS, "attend arranged", ATTEND[1]]
+
+LAYERS: Mapping[str, list[str]] = {
+    "arcee": [*LLAMA_ATTENTION, *SECOND_NORM, "normed by ffn_up", "relu_squared", "ups to residual by ffn_down"],
+    "cohere2": SIDE_BY_SIDE,
+    "command-r": SIDE_BY_SIDE,
+    "ernie4_5": LLAMA,
+    "exaone4": [*RAW, *HEAD_NORMS, *ATTEND_AND_NORM, *RAW_GATED],
+    "gemma": [*LLAMA_ATTENTION, *SECOND_NORM, *GELU_GATED],
+    "gemma2": [*NORM, *PROJECT, *ATTEND_AND_NORM, *SECOND_NORM, *GELU_GATED[:2], *DOWN_AND_NORM],
+    "gemma3": [*NORM, *PROJECT, *HEAD_NORMS, *ATTEND_AND_NORM, *SECOND_NORM, *GELU_GATED[:2], *DOWN_AND_NORM],
+    "glm4": [*NORM, *PROJECT, *ATTEND_AND_NORM, *SECOND_NORM, *GATED_BY_HALVES[:2], *DOWN_AND_NORM],
+    "granite": SCALED,
+    "hunyuan-dense": [*NORM, *PROJECT, *ROTATED_HEADS, *SECOND_NORM, *GATED],
+    "internlm2": LLAMA,
+    "llama": LLAMA,
+    "minicpm": SCALED,
+    "mistral3": LLAMA,
+    "olmo2": [*RAW, "rms attn_q_norm in place", "rms attn_k_norm in place", *ATTEND_AND_NORM, *RAW_GATED],
+    "phi2": ["layer attn_norm and bias", *PROJECT_WITH_BIAS, *ATTEND_WITH_BIAS, *PLAIN_GELU_WITH_BIAS],
+    "phi3": [*LLAMA_ATTENTION, *SECOND_NORM, *GATED_BY_HALVES],
+    "qwen2": QWEN2,
+    "qwen2vl": QWEN2,
+    "qwen3": QWEN3,
+    "qwen3vl": QWEN3,
+    "seed_oss": [*NORM, *PROJECT_WITH_BIAS, *ATTEND, "rms post_attention_norm", *GATED],
+    "smollm3": LLAMA,
+    "stablelm": ["layer attn_norm and bias", *PROJECT, *ATTEND, *GATED],
+    "starcoder2": [
+        *("layer attn_norm and bias", *PROJECT_WITH_BIAS, *ATTEND_WITH_BIAS),
+        *("layer ffn_norm and bias", *PLAIN_GELU_WITH_BIAS),
+    ],
+}
+"""One layer of each dense architecture, in the words of `layer_story`."""
+
+ENDS: Mapping[str, list[str]] = {
+    "arcee": ["embed", "rms output_norm", "normed by token_embd"],
+    "cohere2": ["embed", "layer output_norm", "normed by token_embd", "scale × 3, cap 0"],
+    "command-r": ["embed", "layer output_norm", "normed by token_embd", "scale × 3, cap 0"],
+    "gemma": ["embed × 8", "rms output_norm", "normed by token_embd"],
+    "gemma2": ["embed × 8", "rms output_norm", "normed by token_embd", "scale × 1, cap 30"],
+    "gemma3": ["embed × 8", "rms output_norm", "normed by token_embd"],
+    "granite": ["embed × 7", "rms output_norm", "normed by token_embd", "scale × 0.3333, cap 0"],
+    "internlm2": ["embed", "rms output_norm", "normed by output"],
+    "minicpm": ["embed × 7", "rms output_norm", "normed by token_embd", "scale × 0.3333, cap 0"],
+    "olmo2": ["embed", "rms output_norm", "normed by output"],
+    "phi2": ["embed", "layer output_norm and bias", "normed by output and bias"],
+    "stablelm": ["embed", "layer output_norm and bias", "normed by output"],
+    "starcoder2": ["embed", "layer output_norm and bias", "normed by token_embd"],
+}
+"""What is before and behind the layers of those that differ from llama, without a tensor `output`."""
+
+KEYS: Mapping[str, Setting] = {
+    "block_count": integer(1),
+    "attention.sliding_window": integer(20),
+    "rope.dimension_sections": [2, 2, 2, 2],
+    "embedding_scale": number(7.0),
+    "residual_scale": number(0.5),
+    "logit_scale": number(3.0),
+}
+
+
+def test_architectures_are_known_by_their_names_in_gguf() -> None:
+    assert all(architecture.name == name for name, architecture in ARCHITECTURES.items())
+    assert set(LAYERS) <= set(ARCHITECTURES)
+
+
+def test_an_unknown_architecture_is_refused_with_the_names_of_those_that_are_known() -> None:
+    with pytest.raises(ModelFileError, match="'no-such-model' is not supported") as raised:
+        architecture_named("no-such-model")
+    assert "gemma3" in raised.value.hint
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_what_its_models_were_trained_with(tmp_path: Path, name: str) -> None:
+    story = layer_story(read_as(tmp_path, name, KEYS), ARCHITECTURES[name])
+    ends = ENDS.get(name, ENDS["arcee"])
+    assert story == [ends[0], *LAYERS[name], *ends[1:]]
+
+
+def test_an_output_matrix_is_used_where_there_is_one_but_by_models_that_are_always_tied(tmp_path: Path) -> None:
+    tensors = frozenset({"output.weight"})
+    stories = {name: layer_story(read_as(tmp_path, name, KEYS), ARCHITECTURES[name], tensors) for name in LAYERS}
+    assert {name for name, story in stories.items() if not any("normed by output" in words for words in story)} == {
+        "gemma",
+        "gemma2",
+        "cohere2",
+        "command-r",
+    }
+
+
+def test_stable_lm_has_its_blocks_one_after_the_other_where_it_has_two_norms(tmp_path: Path) -> None:
+    tensors = frozenset({"blk.0.ffn_norm.weight", "blk.0.attn_q_norm.weight"})
+    story = layer_story(read_as(tmp_path, "stablelm", KEYS), ARCHITECTURES["stablelm"], tensors)
+    assert "layer ffn_norm and bias" in story
+    assert "layer attn_q_norm of each head by its own" in story
+
+
+def test_command_r_plus_has_norms_of_heads(tmp_path: Path) -> None:
+    for layers, count in ((63, 0), (64, 64)):
+        sizes = read_as(tmp_path, "command-r", {**KEYS, "block_count": integer(layers)})
+        story = layer_story(sizes, ARCHITECTURES["command-r"])
+        assert sum("attn_q_norm of each head by its own" in each for each in story) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "scale"),
+    [("gemma2", 46, 8**-0.5), ("gemma2", 45, 0.25), ("gemma3", 62, 8**-0.5), ("gemma3", 46, 0.25), ("llama", 1, 0.25)],
+)
+def test_the_largest_gemmas_scale_scores_by_the_embedding(tmp_path: Path, name: str, layers: int, scale: float) -> None:
+    changes = {"block_count": integer(layers), "embedding_length": integer(32), "attention.key_length": integer(16)}
+    assert read_as(tmp_path, name, changes).layers[0].attention_scale == pytest.approx(scale)
+
+
+def test_scores_have_a_scale_of_the_files_only_where_the_architecture_knows_it(tmp_path: Path) -> None:
+    scales = {
+        (name, value): read_as(tmp_path, name, {**KEYS, "attention.scale": number(value)}).layers[0].attention_scale
+        for name in ("granite", "llama")
+        for value in (0.0, 0.125)
+    }
+    assert scales == {("granite", 0.0): 0.25, ("granite", 0.125): 0.125, ("llama", 0.0): 0.25, ("llama", 0.125): 0.25}
+
+
+def test_caps_are_read_or_usual(tmp_path: Path) -> None:
+    caps = {
+        (name, bool(changes)): (sizes.layers[0].score_cap, sizes.logit_cap)
+        for name in ("gemma2", "gemma3", "llama")
+        for changes in ({}, {"attn_logit_softcapping": number(9.0), "final_logit_softcapping": number(5.0)})
+        for sizes in [read_as(tmp_path, name, changes)]
+    }
+    assert caps == {
+        ("gemma2", False): (50.0, 30.0), ("gemma2", True): (9.0, 5.0),
+        ("gemma3", False): (0.0, 0.0), ("gemma3", True): (0.0, 5.0),
+        ("llama", False): (0.0, 0.0), ("llama", True): (0.0, 0.0),
+    }  # fmt: skip
+
+
+def test_minicpm_has_scales_where_the_file_is_silent(tmp_path: Path) -> None:
+    sizes = read_as(tmp_path, "minicpm", {"block_count": integer(4)})
+    assert (sizes.embedding_scale, sizes.logit_scale) == (12.0, 0.25)
+    assert sizes.residual_scale == pytest.approx(0.7)
+
+
+def test_granite_takes_no_scale_for_a_scale_of_0_and_must_know_that_of_logits(tmp_path: Path) -> None:
+    sizes = read_as(tmp_path, "granite", {"logit_scale": number(4.0), "embedding_scale": number(0.0)})
+    assert (sizes.embedding_scale, sizes.residual_scale, sizes.logit_scale) == (1.0, 1.0, 0.25)
+    with pytest.raises(ModelFileError, match=r"'granite\.logit_scale' is missing"):
+        read_as(tmp_path, "granite")
+    with pytest.raises(ModelFileError, match=r"'granite\.logit_scale': 0\.0 is not positive"):
+        read_as(tmp_path, "granite", {"logit_scale": number(0.0)})
+
+
+def test_queries_of_mistral_grow_where_the_file_says_so(tmp_path: Path) -> None:
+    assert read_as(tmp_path, "mistral3").layers[0].temperature is None
+    changes = {"attention.temperature_scale": number(0.1), "rope.scaling.original_context_length": integer(64)}
+    temperature = read_as(tmp_path, "mistral3", changes).layers[1].temperature
+    assert temperature is not None
+    assert temperature.strength == pytest.approx(0.1)
+    assert (temperature.length, temperature.offset) == (64, 0)
+
+
+def test_qwen_2_vl_adds_nothing_to_the_variance(tmp_path: Path) -> None:
+    assert read_as(tmp_path, "qwen2vl", KEYS).epsilon == 0.0
+    assert read_as(tmp_path, "qwen3vl", KEYS).epsilon == pytest.approx(1e-5)
