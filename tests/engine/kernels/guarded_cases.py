@@ -74,6 +74,17 @@ def _add(memory: GuardedMemory, columns: int) -> None:
     )  # fmt: skip
 
 
+def _copy_heads(memory: GuardedMemory, columns: int, step: int, target_step: int) -> None:
+    tokens, heads = 3, 2
+    source = memory.zeros((tokens, (heads - 1) * step + columns), np.float32)
+    output = memory.zeros((tokens, (heads - 1) * target_step + columns), np.float32)
+    run_row(
+        memory, "copy_heads", tokens, 0, {"token_count": tokens}, columns=columns, heads=heads,
+        head_dim=step, padded_head_dim=target_step, input=address(source), input_stride=source.strides[0],
+        output=address(output), output_stride=output.strides[0],
+    )  # fmt: skip
+
+
 def _gate(memory: GuardedMemory, operation: str, columns: int, tokens: int) -> None:
     gates, ups, output = (memory.zeros((tokens, columns), np.float32) for _ in range(3))
     run_row(
@@ -187,6 +198,8 @@ def _elementwise() -> Iterator[Case]:
     for norm in ("rms_norm", "layer_norm"):
         yield from _plan_cases(norm, _normalise, *({"operation": norm, **sizes} for sizes in norms))
     yield from _plan_cases("add", _add, *({"columns": columns} for columns in (1, 16, 17)))
+    parts = [{"columns": 5, "step": 8, "target_step": 5}, {"columns": 16, "step": 16, "target_step": 40}]
+    yield from _plan_cases("copy_heads", _copy_heads, *parts)
     widths: list[dict[str, Any]] = [{"columns": columns, "tokens": tokens} for columns in (16, 48) for tokens in (1, 3)]
     for gating in ("swiglu", "geglu"):
         yield from _plan_cases(gating, _gate, *({"operation": gating, **sizes} for sizes in widths))

@@ -80,6 +80,15 @@ def test_add_adds_what_its_factor_leaves(scale: float) -> None:
     np.testing.assert_array_equal(residual[:2], before)
 
 
+def test_parts_of_heads_are_copied_and_nothing_else() -> None:
+    x, out = random(4, 3, 8), np.full((4, 3, 6), 9.0, np.float32)
+    before = out.copy()
+    fields = {"columns": 5, "heads": 3, "head_dim": 8, "padded_head_dim": 6, "output_tokens_only": 1}
+    run_kernel("copy_heads", {"token_count": 4, "first_output_token": 1}, **through(x, out), **fields, **PER_TOKEN)
+    before[1:, :, :5] = x[1:, :, :5]
+    np.testing.assert_array_equal(out, before)
+
+
 def test_embeddings_are_multiplied_by_their_scale() -> None:
     matrix, token_ids = random(5, 24), np.array([4, 0, 4], np.int32)
     out = np.zeros((3, 24), np.float32)
