@@ -37,7 +37,7 @@ def odd_model(
         change: Changes the list of tensors.
     """
     with open_gguf(sound) as file:
-        entries: dict[str, bytes | None] = {key: _entry(file, key) for key in file.metadata}
+        entries: dict[str, bytes | None] = {key: metadata_entry(file, key) for key in file.metadata}
         tensors: list[Tensor] = [
             (name, info.shape, info.type_id, file.tensor_bytes(name).tobytes()) for name, info in file.tensors.items()
         ]
@@ -50,11 +50,12 @@ def odd_model(
     return path
 
 
-def _entry(file: GgufFile, key: str) -> bytes:
+def metadata_entry(file: GgufFile, key: str, part: slice = slice(None)) -> bytes:
+    """Returns the entry of a key, of an array perhaps only some elements."""
     value = file.metadata[key]
     if isinstance(value, StringArray):
-        return array(key, ValueType.STRING, value.raw_list())
+        return array(key, ValueType.STRING, value.raw_list()[part])
     if isinstance(value, np.ndarray):
-        return array(key, _ELEMENT_TYPES[value.dtype], value.tolist())
+        return array(key, _ELEMENT_TYPES[value.dtype], value[part].tolist())
     assert isinstance(value, int | float | str)
     return scalar(key, file.metadata_types[key], value)

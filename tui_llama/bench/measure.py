@@ -326,11 +326,16 @@ class MeasuredModel:
             position += length
         return cost
 
-    def _profile(self, test: SpeedTest) -> tuple[OperationTime, ...]:
-        """Runs one more repetition and returns its times, summed by operation."""
+    def profile_steps(self, test: SpeedTest) -> "list[tuple[PlanStep, float]]":
+        """Runs one more repetition; returns the steps of the plan, each with its seconds."""
         self._say(f"{test.name}: profiling")
         with self.model.profile() as times:
             self.repeat(test)
+        return times
+
+    def _profile(self, test: SpeedTest) -> tuple[OperationTime, ...]:
+        """Runs one more repetition and returns its times, summed by operation."""
+        times = self.profile_steps(test)
         batches = list(batch_lengths(test.token_count, self.model.batch_tokens if test.reads else 1))
         return tuple(_by_operation(times, self.model.plan, batches, self.cost(test)))
 

@@ -20,6 +20,7 @@ from tui_llama.cli.commands.answer import ask, complete
 from tui_llama.cli.commands.bench import bench
 from tui_llama.cli.commands.cache import cache
 from tui_llama.cli.commands.doctor import doctor
+from tui_llama.cli.commands.inspect import inspect
 from tui_llama.cli.commands.keys import keys
 from tui_llama.cli.commands.models import models, pull, set_up
 from tui_llama.cli.commands.serve import serve
@@ -68,7 +69,8 @@ def command_line(context: click.Context, /, **options: object) -> None:
 
 
 for _command in (
-    ask, complete, serve, tokenize, state, bench, cache, pull, models, servers, set_up, doctor, keys, settings_command,
+    ask, complete, serve, tokenize, state, bench, cache, pull, models, inspect, servers, set_up, doctor, keys,
+    settings_command,
 ):  # fmt: skip
     command_line.add_command(_command)
 

@@ -100,9 +100,13 @@ def judge(needs: Needs, machine: Machine, *, context_size: int = 0, cache_type: 
         cache_type: How keys and values would be kept.
     """
     context = context_size or min(needs.trained_context_size, DEFAULT_CONTEXT_SIZE)
-    cache_bytes = round(needs.key_value_bytes_per_token * context * _CACHE_SHARES[cache_type])
-    needed_bytes = needs.weight_bytes + cache_bytes + OVERHEAD_BYTES
+    needed_bytes = needs.weight_bytes + cache_bytes(needs, context, cache_type) + OVERHEAD_BYTES
     return Fit(needed_bytes, machine.free_bytes, _tokens_per_second(needs, machine))
+
+
+def cache_bytes(needs: Needs, context_size: int, cache_type: str) -> int:
+    """Returns the bytes of the keys and values of a full context."""
+    return round(needs.key_value_bytes_per_token * context_size * _CACHE_SHARES[cache_type])
 
 
 def _tokens_per_second(needs: Needs, machine: Machine) -> float:

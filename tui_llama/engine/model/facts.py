@@ -49,7 +49,7 @@ def read_model_facts(path: str | Path) -> ModelFacts:
     """Reads the header of a model file; any error in the file, or in reading it, becomes `refusal`."""
     try:
         with open_gguf(path, compiled_find_strings()) as file:
-            return _facts(file)
+            return model_facts(file)
     except ModelFileError as error:
         return ModelFacts(_printable(path), refusal=_printable(error)[: 2 * _LONGEST])
     except Exception as error:  # a mistake of ours, which must not hide the other files of a list
@@ -114,7 +114,8 @@ def recommended_sampling(file: GgufFile) -> dict[str, Value]:
     return found
 
 
-def _facts(file: GgufFile) -> ModelFacts:
+def model_facts(file: GgufFile) -> ModelFacts:
+    """Returns the facts of an open file; that the engine cannot run it is `refusal`."""
     facts = ModelFacts(
         path=_printable(file.path),
         name=_text(file, "general.name")[:_LONGEST],

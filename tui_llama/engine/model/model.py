@@ -21,23 +21,18 @@ from tui_llama.engine.gguf.compiled_strings import compiled_find_strings
 from tui_llama.engine.gguf.file import GgufFile, open_gguf
 from tui_llama.engine.machine.topology import physical_core_count
 from tui_llama.engine.model.common_kernels import KERNELS_OF_EVERY_MODEL
-from tui_llama.engine.model.coverage import check_coverage
 from tui_llama.engine.model.facts import loaded_model_info
 from tui_llama.engine.model.fingerprint import state_fingerprint
 from tui_llama.engine.model.interface import ReportProgress
 from tui_llama.engine.model.kv_moves import PositionMoves
+from tui_llama.engine.model.preparation import prepare_model
 from tui_llama.engine.model.sequence import Sequence
-from tui_llama.engine.plan.architectures import Architecture, architecture_named
-from tui_llama.engine.plan.builder import PlanBuilder
-from tui_llama.engine.plan.forward.decoder import emit_forward_pass
 from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.plan.runner import PlanRunner
-from tui_llama.engine.plan.sizes.read_sizes import read_sizes
-from tui_llama.engine.requests import DEFAULT_CONTEXT_SIZE, LoadRequest
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.engine.templates.model_template import template_from_gguf
-from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache, state_shape_of
-from tui_llama.engine.tensors.rotary import RotaryTables
+from tui_llama.engine.tensors.kv_cache import KeyValueCache
 from tui_llama.engine.tensors.weights import Weights
 from tui_llama.engine.threads.placement import Placement, chosen_processors, find_seats
 from tui_llama.engine.threads.team import ThreadTeam
@@ -109,27 +104,23 @@ class Model:
         report: ReportProgress,
     ) -> None:
         report(LoadStage.READ, 0, 1)
-        architecture = architecture_named(file.get_str("general.architecture", ""))
-        read = read_sizes(file, architecture)
-        self._sizes = sizes = read.sizes
-        coverage_notices = check_coverage(file, read, architecture)
-        self.context_size = context_size or min(sizes.context_length, DEFAULT_CONTEXT_SIZE)
-        self.batch_tokens = min(batch_tokens, self.context_size)
-        self.vocab_size = sizes.vocab_size
-        self.state_shape = state_shape_of(sizes, cache_type)
-        self._cache_shape = CacheShape(self.state_shape, self.context_size)
-        weights = Weights(file)
-        self._plan = self._build_plan(weights, architecture)
+        prepared = prepare_model(file, context_size, batch_tokens, cache_type)
+        self._sizes, self._cache_shape, self._plan = prepared.sizes, prepared.cache_shape, prepared.plan
+        self.context_size = prepared.cache_shape.context_size
+        self.batch_tokens = prepared.batch_tokens
+        self.vocab_size = prepared.sizes.vocab_size
+        self.state_shape = prepared.cache_shape.state
+        weights = prepared.weights
         report(LoadStage.READ, 1, 1)
         self._load_kernels(file, weights, report)
         self._repack_and_read_texts(file, weights, threads, placement, report)
         file.check_unchanged()
         self.info = loaded_model_info(
-            file, sizes, self._cache_shape, weights.matrix_bytes, self.chat_template, self.tokenizer.fingerprint
+            file, self._sizes, self._cache_shape, weights.matrix_bytes, self.chat_template, self.tokenizer.fingerprint
         )
         self._start_threads(threads, batch_threads, placement, report)
         self.notices: tuple[str, ...] = (
-            *sizes.notices, *coverage_notices, *weights.notices,
+            *prepared.notices, *weights.notices,
             *self.tokenizer.notices, *self.chat_template.notices, *self._team.notices, *take_notices(),
         )  # fmt: skip
 
@@ -216,12 +207,6 @@ class Model:
     def new_cache(self) -> KeyValueCache:
         """Returns an empty cache of the model's shape."""
         return KeyValueCache(self._cache_shape)
-
-    def _build_plan(self, weights: Weights, architecture: Architecture) -> Plan:
-        rotary = RotaryTables(self._sizes, weights.vector, self._cache_shape.padded_context, self.context_size)
-        builder = PlanBuilder(self._sizes, weights, rotary, self._cache_shape, self.batch_tokens)
-        emit_forward_pass(builder, architecture)
-        return builder.build()
 
     def _load_kernels(self, file: GgufFile, weights: Weights, report: ReportProgress) -> None:
         """Compiles the kernels that are not compiled yet, and gives the plan the addresses of its own."""

@@ -1,0 +1,68 @@
+"""Prepares a model as far as its header goes: sizes, checks and the plan. No weights are read, nothing is compiled.
+
+What is wrong with a file shows here, except damaged vocabularies and templates.
+"""
+
+from dataclasses import dataclass
+
+from tui_llama.engine.gguf.file import GgufFile
+from tui_llama.engine.model.coverage import check_coverage
+from tui_llama.engine.plan.architectures import architecture_named
+from tui_llama.engine.plan.builder import PlanBuilder
+from tui_llama.engine.plan.forward.decoder import emit_forward_pass
+from tui_llama.engine.plan.plan import Plan
+from tui_llama.engine.plan.sizes.read_sizes import read_sizes
+from tui_llama.engine.requests import DEFAULT_CONTEXT_SIZE
+from tui_llama.engine.tensors.hyperparameters import Hyperparameters
+from tui_llama.engine.tensors.kv_cache import CacheShape, state_shape_of
+from tui_llama.engine.tensors.rotary import RotaryTables
+from tui_llama.engine.tensors.weights import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedModel:
+    """A model of which everything is known but its weights.
+
+    Args:
+        sizes: Its sizes.
+        cache_shape: The shape of a sequence's keys and values.
+        batch_tokens: Most tokens that one pass over the weights reads.
+        weights: The weights; zeros until they are repacked.
+        plan: The operations of a forward pass.
+        notices: What the user should know of the file, one line each.
+    """
+
+    sizes: Hyperparameters
+    cache_shape: CacheShape
+    batch_tokens: int
+    weights: Weights
+    plan: Plan
+    notices: tuple[str, ...]
+
+
+def prepare_model(
+    file: GgufFile, context_size: int = 0, batch_tokens: int = 512, cache_type: str = "f16"
+) -> PreparedModel:
+    """Checks a file and builds its plan. Memory is reserved, and used only when something is written to it.
+
+    Args:
+        file: The model.
+        context_size: Tokens that a sequence may hold; 0 for the smaller of the model's own and 8192.
+        batch_tokens: Most tokens that one pass over the weights reads.
+        cache_type: How keys and values are kept.
+
+    Raises:
+        ModelFileError: the file cannot be used.
+    """
+    architecture = architecture_named(file.get_str("general.architecture", ""))
+    read = read_sizes(file, architecture)
+    sizes = read.sizes
+    notices = (*sizes.notices, *check_coverage(file, read, architecture))
+    context_size = context_size or min(sizes.context_length, DEFAULT_CONTEXT_SIZE)
+    batch_tokens = min(batch_tokens, context_size)
+    cache_shape = CacheShape(state_shape_of(sizes, cache_type), context_size)
+    weights = Weights(file)
+    rotary = RotaryTables(sizes, weights.vector, cache_shape.padded_context, context_size)
+    builder = PlanBuilder(sizes, weights, rotary, cache_shape, batch_tokens)
+    emit_forward_pass(builder, architecture)
+    return PreparedModel(sizes, cache_shape, batch_tokens, weights, builder.build(), notices)
