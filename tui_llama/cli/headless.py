@@ -5,14 +5,16 @@ On a terminal the result ends in a newline; elsewhere nothing is added to it.
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from tui_llama.chat import ChatMessage, Role, Thinking
 from tui_llama.chosen_sampling import choose_sampling
+from tui_llama.cli.answer_form import incomplete_words
 from tui_llama.cli.reply_output import StartOfReply, show_reply_event
 from tui_llama.engine.events import TOKENISED_AGAIN, Failed, LoadProgress
 from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest
@@ -39,6 +41,7 @@ def ask(
     reply_start: str = "",
     persona: "Persona | None" = None,
     shows_thoughts: bool = True,
+    form: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Prints the answer to one question.
 
@@ -51,6 +54,7 @@ def ask(
         reply_start: How the answer begins; it is printed, too.
         persona: Says how the model is to think; the rest of it is in the settings already. None for no persona.
         shows_thoughts: Whether a thought is printed beside the answer, on a terminal.
+        form: Fields of the request that bind the answer to a grammar or a schema.
 
     Raises:
         UserError: the model cannot be loaded or the answer failed.
@@ -58,6 +62,7 @@ def ask(
     request = _question_request(
         settings, question, stop_texts, ignore_eos=ignore_eos, reply_start=reply_start, persona=persona
     )
+    request = msgspec.structs.replace(request, **form)
     if is_server_address(model):
         from tui_llama.cli.servers.answer import answer_by_server
 
@@ -107,6 +112,7 @@ def complete(
     *,
     ignore_eos: bool = False,
     chat: "StoredChat | None" = None,
+    form: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Prints how `text` goes on; the arguments are those of `ask`.
 
@@ -124,6 +130,7 @@ def complete(
         ignore_eos=ignore_eos,
         loop_guard=_has_loop_guard(settings, ignore_eos),
     )
+    request = msgspec.structs.replace(request, **form)
     if chat is None:
         _run(load, settings, request)
         return
@@ -210,7 +217,7 @@ def _reply(engine: "LocalEngine", request: ReplyRequest | CompleteRequest, outpu
     start = StartOfReply(request, output)
     for event in engine.reply(request, _never):
         start.print_before(event)
-        show_reply_event(event, output)
+        show_reply_event(event, output, incomplete_words(request))
 
 
 def _never() -> bool:

@@ -1,21 +1,28 @@
 """Prints an answer as its events come, whichever engine gives it."""
 
 from tui_llama.chat import StopReason
-from tui_llama.engine.events import Failed, Finished, Notice, PromptProgress, TextPiece
+from tui_llama.engine.events import Failed, Finished, GrammarProgress, Notice, PromptProgress, TextPiece
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.errors import EngineError
-from tui_llama.output import Output
+from tui_llama.output import Output, percent
 
 
-def show_reply_event(event: ReplyEvent, output: Output) -> None:
+def show_reply_event(event: ReplyEvent, output: Output, incomplete: str = "") -> None:
     """Prints what an event of a reply says.
+
+    Args:
+        event: The event.
+        output: Where it goes.
+        incomplete: What is said of an answer that ended before it fits its grammar.
 
     Raises:
         EngineError: it says that the reply failed.
     """
     if isinstance(event, PromptProgress):
         output.progress(f"reading the prompt: {event.done_tokens} of {event.total_tokens} tokens")
+    elif isinstance(event, GrammarProgress):
+        output.progress(f"compiling the grammar: {percent(event.done, event.total)}")
     elif isinstance(event, TextPiece):
         output.thought(event.thought)
         output.result(event.text)
@@ -23,7 +30,7 @@ def show_reply_event(event: ReplyEvent, output: Output) -> None:
         output.notice(event.text)
     elif isinstance(event, Failed):
         raise EngineError(event.message, event.hint)
-    elif isinstance(event, Finished) and (words := _cut_off_words(event)):
+    elif isinstance(event, Finished) and (words := _ending_words(event, incomplete)):
         output.notice(words)
 
 
@@ -44,6 +51,11 @@ class StartOfReply:
         if self._text and isinstance(event, TextPiece | Finished):
             self._output.result(self._text)
             self._text = ""
+
+
+def _ending_words(event: Finished, incomplete: str) -> str:
+    """Returns what is to be said of the end of an answer; empty where it is complete."""
+    return "; ".join(filter(None, (_cut_off_words(event), incomplete if event.is_incomplete else "")))
 
 
 def _cut_off_words(event: Finished) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import click
 import msgspec
 
+from tui_llama.cli.answer_form import FORM_OPTIONS, answer_form
 from tui_llama.cli.command_settings import settings_from
 from tui_llama.cli.input_text import question_text, text_or_input, with_files
 from tui_llama.cli.model_choice import answering_model, model_file
@@ -33,6 +34,7 @@ from tui_llama.cli.persona import chosen_persona, options_with, settings_with
     help="Begin the answer with this text; the model goes on behind it.",
 )
 @STOP_OPTIONS
+@FORM_OPTIONS
 @click.option(
     *("--hide-think", "hides_thoughts"), is_flag=True, default=None, help="Do not show the thought before the answer."
 )
@@ -56,6 +58,7 @@ def ask(
 
     text = with_files(question_text(question), files)
     options = {**group_options, **given(options)}
+    form = answer_form(options)
     settings, reply_start = settings_from(options), str(options.get("reply_start", ""))
     persona = chosen_persona(settings)
     if persona is not None:
@@ -72,6 +75,7 @@ def ask(
         reply_start=reply_start,
         persona=persona,
         shows_thoughts=not options.get("hides_thoughts"),
+        form=form,
     )
 
 
@@ -80,6 +84,7 @@ def ask(
 @click.option("--server", hidden=True)
 @setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens")
 @STOP_OPTIONS
+@FORM_OPTIONS
 @click.option(
     *("--continue", "chat_id"),
     metavar="CHAT",
@@ -103,6 +108,7 @@ def complete(group_options: dict[str, object], /, text: str | None, chat_id: str
         raise click.UsageError("Missing argument 'TEXT'.")
     from tui_llama.cli import headless
 
+    form = answer_form(options)
     chat = None
     if chat_id is not None:
         from tui_llama.chats.find_chat import find_chat
@@ -111,7 +117,7 @@ def complete(group_options: dict[str, object], /, text: str | None, chat_id: str
     model, settings = model_file(options, chat), settings_from(options)
     text = "" if text is None else text_or_input(text)
     ignore_eos = bool(options.get("ignore_eos"))
-    headless.complete(model, settings, text, _stop_texts(options), ignore_eos=ignore_eos, chat=chat)
+    headless.complete(model, settings, text, _stop_texts(options), ignore_eos=ignore_eos, chat=chat, form=form)
 
 
 def _stop_texts(options: Mapping[str, object]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from tui_llama.cli.answer_form import incomplete_words
 from tui_llama.cli.reply_output import StartOfReply, show_reply_event
 from tui_llama.engine.events import Failed, LoadProgress, ModelLoaded, Notice
 from tui_llama.engine.protocol import LoadEvent, ReplyEvent
@@ -55,7 +56,7 @@ async def _answer(address: str, settings: "Settings", request: ReplyRequest, out
             start = StartOfReply(request, output)
             async for event in events:
                 start.print_before(event)
-                show_reply_event(event, output)
+                show_reply_event(event, output, incomplete_words(request))
     finally:
         await engine.close()
 

@@ -25,6 +25,7 @@ class Dialect(msgspec.Struct, frozen=True):
         continues_thinking: It continues an answer that was cut in its thinking, with this value of
             `continue_final_message`; empty: such an answer is sent with its thought in the text, behind the mark.
         why_not_continue: Why it cannot, as a sentence.
+        has_json_object: It knows the answer format "json_object", for JSON without a schema.
         grammar_path: The names of the nested fields that hold a grammar; empty: it takes none.
         takes_template_values: It passes `chat_template_kwargs` on to the chat template.
         has_probabilities: It tells the log-probabilities of tokens.
@@ -43,6 +44,7 @@ class Dialect(msgspec.Struct, frozen=True):
     continue_fields: Mapping[str, bool] = {}
     continues_thinking: str = ""
     why_not_continue: str = ""
+    has_json_object: bool = True
     grammar_path: tuple[str, ...] = ()
     takes_template_values: bool = False
     has_probabilities: bool = True
@@ -123,6 +125,7 @@ LM_STUDIO: Final = Dialect(
     sampling={**_OPENAI_SAMPLING, "top_k": "top_k", "repeat_penalty": "repeat_penalty"},
     thinking=_EFFORTS,
     why_not_continue="LM Studio does not say whether it continues an answer.",
+    has_json_object=False,
     has_probabilities=False,
     tells_images=True,
     may_cut_prompt=True,

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 
-from tui_llama.chat import ChatMessage, StopReason
+import msgspec
+
+from tui_llama.chat import ENDED_BY_ITSELF, ChatMessage, StopReason
 from tui_llama.engine.events import Failed, FailureCause, Finished, Notice
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.remote.busy import BusyWait
@@ -74,7 +76,13 @@ class RemoteReply:
 
     def stopped(self) -> Finished:
         """Returns the end of a reply that was stopped, with what is known up to now."""
-        return Finished(self._request.turn, StopReason.STOPPED, self._meter.usage())
+        return self._judged(Finished(self._request.turn, StopReason.STOPPED, self._meter.usage()))
+
+    def _judged(self, finished: Finished) -> Finished:
+        """Returns the end of a reply with the note that an answer which was cut off does not fit its grammar."""
+        is_bound = bool(self._request.json_schema or self._request.grammar)
+        is_cut = finished.stop_reason not in ENDED_BY_ITSELF
+        return msgspec.structs.replace(finished, is_incomplete=True) if is_bound and is_cut else finished
 
     async def _replied(self, tell: TellReply) -> ReplyEvent:
         messages = self._messages()
@@ -89,7 +97,7 @@ class RemoteReply:
         *events, last = answer.end(self._facts.context_size)
         for event in events:
             await tell(event)
-        return last
+        return self._judged(last) if isinstance(last, Finished) else last
 
     def _messages(self) -> tuple[ChatMessage, ...]:
         """Returns the messages to send.

@@ -7,7 +7,7 @@ import pytest
 
 from tests.engine.remote.remote_chat import ANSWER, QUESTION, chatting, ended_well, failure_of, reply_request, sampled
 from tests.fakes import openai_streams as wire
-from tests.fakes.engine_events import notices_of
+from tests.fakes.engine_events import finish_of, notices_of
 from tests.fakes.openai_dialects import KINDS, LLAMA_SERVER, LM_STUDIO, OLLAMA, PLAIN, SGLANG, VLLM, Kind
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.events import FailureCause, Notice, TextPiece, TokenProbability
@@ -167,6 +167,21 @@ async def test_a_schema_is_sent_as_openai_has_it(kind: Kind) -> None:
         assert sent["type"] == "json_schema"
         assert sent["json_schema"]["schema"] == SCHEMA
         assert not any(name.startswith("guided_") for name in chat.sent)
+
+
+@every_kind
+async def test_json_without_a_schema_is_asked_for_as_plainly_as_the_server_allows(kind: Kind) -> None:
+    async with chatting(kind) as chat:
+        await chat.ask(wire.plain(), request=reply_request(json_schema='{"type": "object"}'))
+        is_plain = kind.name != "lmstudio"
+        assert chat.sent["response_format"]["type"] == ("json_object" if is_plain else "json_schema")
+
+
+async def test_a_bound_answer_that_was_cut_off_is_incomplete() -> None:
+    async with chatting(PLAIN) as chat:
+        for request, is_incomplete in ((reply_request(json_schema="{}"), True), (reply_request(), False)):
+            events = await chat.ask(wire.plain(("{",), "length"), request=request)
+            assert finish_of(events).is_incomplete == is_incomplete
 
 
 @every_kind

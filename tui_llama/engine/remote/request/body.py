@@ -88,15 +88,19 @@ def _limits(request: ReplyRequest | CompleteRequest, dialect: Dialect) -> dict[s
     return limits
 
 
+def _response_format(schema: Any, dialect: Dialect) -> dict[str, Any]:
+    """Returns the field for an answer in JSON; with a schema that wants no more than an object, as plain as may be."""
+    if schema in ({}, True, {"type": "object"}) and dialect.has_json_object:
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+
+
 def _bounds(request: ReplyRequest | CompleteRequest, dialect: Dialect) -> dict[str, Any]:
     """Returns the fields of a schema, a grammar and probabilities."""
     bounds: dict[str, Any] = {}
     if request.json_schema:
         schema = _json_object(request.json_schema, "the JSON schema", allows_bool=True)
-        bounds["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": "answer", "schema": schema, "strict": True},
-        }
+        bounds["response_format"] = _response_format(schema, dialect)
     if request.grammar:
         if not dialect.grammar_path:
             raise _refused(f"{dialect.title} knows no grammars", "Use a JSON schema instead.")
