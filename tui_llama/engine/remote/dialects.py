@@ -83,7 +83,7 @@ LLAMA_SERVER: Final = Dialect(
     tells_progress=True,
     tells_images=True,
 )
-OWN_SERVER: Final = msgspec.structs.replace(LLAMA_SERVER, title="tui-llama", grammar_path=())
+OWN_SERVER: Final = msgspec.structs.replace(LLAMA_SERVER, title="tui-llama")
 """The dialect of this program's own server: llama-server's, so that nobody has to name it in the settings."""
 VLLM: Final = Dialect(
     name="vllm",

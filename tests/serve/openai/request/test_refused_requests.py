@@ -15,6 +15,7 @@ from tui_llama.engine.scripted import Loss, Step
 from tui_llama.serve.openai.request.unfollowed import OFF_VALUES, UnfollowedFields
 
 CALL = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
 ANSWER = [*QUESTION, {"role": "assistant", "content": "I am"}]
 BOTH: list[tuple[dict[str, Any], str]] = [
     ({"temperature": "hot"}, "temperature"),
@@ -39,10 +40,18 @@ BOTH: list[tuple[dict[str, Any], str]] = [
     ({"n": 0}, "n"),
     ({"best_of": 2}, "best_of"),
     ({"logit_bias": {"1": 5}}, "logit_bias"),
-    ({"response_format": {"type": "json_object"}}, "response_format"),
-    ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
-    ({"grammar": "root ::= [a]"}, "grammar"),
-    ({"json_schema": {"type": "object"}}, "json_schema"),
+    ({"response_format": {"type": "json"}}, "response_format.type"),
+    ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema"),
+    ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+    (
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": [1]}}},
+        "response_format.json_schema.schema",
+    ),
+    ({"response_format": {"type": "json_object", "schema": 5}}, "response_format.schema"),
+    ({"response_format": {"type": "json_object"}, "grammar": "root ::= [a]"}, "grammar"),
+    ({"grammar": ["root ::= [a]"]}, "grammar"),
+    ({"json_schema": "{}"}, "json_schema"),
+    ({"json_schema": {"type": "object"}, "grammar": "root ::= [a]"}, "grammar"),
     ({"structured_outputs": {"regex": "a"}}, "structured_outputs"),
     ({"guided_json": {"type": "object"}}, "guided_json"),
     ({"guided_choice": ["a"]}, "guided_choice"),
@@ -105,6 +114,9 @@ IN_CHATS: list[tuple[dict[str, Any], str]] = [
     ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
     ({"tools": [{"type": "function", "function": {"name": "f", "parameters": 1}}]}, "tools[0].function.parameters"),
     ({"tool_choice": "required"}, "tool_choice"),
+    ({"tools": TOOLS, "response_format": {"type": "json_object"}}, "response_format"),
+    ({"tools": TOOLS, "grammar": "root ::= [a]"}, "grammar"),
+    ({"tools": TOOLS, "json_schema": {}}, "json_schema"),
     ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
     ({"chat_template_kwargs": {"enable_thinking": "false"}}, "chat_template_kwargs.enable_thinking"),
     ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages"),

@@ -29,9 +29,11 @@ class StreamOptions(msgspec.Struct):
 
 
 class ResponseFormat(msgspec.Struct):
-    """The form that the answer must have."""
+    """The form that the answer must have; `schema` beside "json_object" is llama-server's."""
 
     type: str = "text"
+    json_schema: Json = None
+    schema: Json = None
 
 
 class CommonBody(UnfollowedFields, kw_only=True):

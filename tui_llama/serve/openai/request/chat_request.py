@@ -10,6 +10,7 @@ from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.requests import CompleteRequest, Overflow, OverflowMode, ReplyRequest
 from tui_llama.serve.openai.answer_text.tool_formats import ToolFormat, Tools, tool_format
 from tui_llama.serve.openai.owner import conversation_owner
+from tui_llama.serve.openai.request.answer_grammar import AskedGrammar, asked_grammar
 from tui_llama.serve.openai.request.asked import AskedChat, answer_form
 from tui_llama.serve.openai.request.bodies import ChatBody
 from tui_llama.serve.openai.request.messages import chat_messages
@@ -70,7 +71,7 @@ def _reply(
     asked_of_tokens: int | None,
 ) -> ReplyRequest:
     sampling, given = asked_sampling(body, settings, model)
-    values = _template_values(body)
+    values, bound = _template_values(body), _bound(body)
     return ReplyRequest(
         turn=turn,
         messages=messages,
@@ -87,7 +88,22 @@ def _reply(
         keeps_template=True,
         thinking=Thinking(settings.thinking),
         thinking_tokens=most_thinking_tokens(body, settings.thinking_tokens),
+        json_schema=bound.json_schema,
+        grammar=bound.grammar,
     )
+
+
+def _bound(body: ChatBody) -> AskedGrammar:
+    """Returns what binds the answer.
+
+    Raises:
+        ApiError: that is wrong, or the answer may be a call of a tool, which has a form of its own.
+    """
+    bound = asked_grammar(body)
+    if any(bound) and body.tools and body.tool_choice != "none":
+        name = "response_format" if body.response_format is not None else "grammar" if bound.grammar else "json_schema"
+        raise unsupported(name, f"{name} binds the text of an answer and so forbids tools. Ask without them.")
+    return bound
 
 
 def _continuation(reply: ReplyRequest, is_continued: bool) -> CompleteRequest:

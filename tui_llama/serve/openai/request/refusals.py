@@ -27,9 +27,9 @@ _DEEPEST: Final = 64
 _HOLDERS: Final = (dict, list, msgspec.Struct)
 
 _GRAMMARS: Final = (
-    *("grammar", "json_schema", "structured_outputs", "guided_json", "guided_regex"),
-    *("guided_choice", "guided_grammar", "regex", "ebnf"),
+    *("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "regex", "ebnf"),
 )
+"""Other servers' names for what binds an answer."""
 _OLD_TOOLS: Final = ("functions", "function_call")
 
 
@@ -167,15 +167,10 @@ def check_common(body: CommonBody) -> None:
         raise unsupported("logit_bias", "The server knows no logit_bias.")
     for name in _GRAMMARS:
         if getattr(body, name) not in (None, "", {}, []):
-            raise unsupported(name, f"{name} is not supported yet: the engine has no grammars.")
+            raise unsupported(name, f"The server knows no {name}. Use response_format, json_schema or grammar.")
     for name, off in OFF_VALUES.items():
         if getattr(body, name) not in off:
             raise unsupported(name, f"The server knows no {name}. {INSTEAD.get(name, 'Leave it out.')}")
-    form = body.response_format
-    if form is not None and form.type != "text":
-        raise unsupported(
-            "response_format", f"response_format “{form.type[:40]}” is not supported yet: the engine has no grammars."
-        )
 
 
 def check_chat(body: ChatBody) -> None:
@@ -193,7 +188,7 @@ def check_chat(body: ChatBody) -> None:
     if body.web_search_options is not None:
         raise unsupported("web_search_options", "The server searches nothing.")
     if body.tool_choice not in (None, "auto", "none"):
-        raise unsupported("tool_choice", "tool_choice can be “auto” or “none” until the engine has grammars.")
+        raise unsupported("tool_choice", "tool_choice can be “auto” or “none”.")
 
 
 def check_text(body: TextBody) -> None:

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.requests import CompleteRequest
 from tui_llama.serve.openai.owner import text_owner
+from tui_llama.serve.openai.request.answer_grammar import asked_grammar
 from tui_llama.serve.openai.request.asked import AskedText, answer_form
 from tui_llama.serve.openai.request.bodies import TextBody
 from tui_llama.serve.openai.request.chat_request import STOPS_WHEN_FULL
@@ -30,7 +31,7 @@ def asked_text(body: TextBody, turn: int, settings: Settings, model: ModelInfo) 
     check_text(body)
     prompt = _prompt(body.prompt, model)
     sampling, given = asked_sampling(body, settings, model)
-    asked_of_tokens = top_probabilities(body, model)
+    asked_of_tokens, bound = top_probabilities(body, model), asked_grammar(body)
     request = CompleteRequest(
         turn=turn,
         text=prompt.text,
@@ -45,6 +46,8 @@ def asked_text(body: TextBody, turn: int, settings: Settings, model: ModelInfo) 
         overflow=STOPS_WHEN_FULL,
         ignore_eos=bool(body.ignore_eos),
         top_probabilities=asked_of_tokens,
+        json_schema=bound.json_schema,
+        grammar=bound.grammar,
     )
     return AskedText(request, model, answer_form(body, asked_of_tokens), bool(body.echo))
 
