@@ -13,7 +13,7 @@ import llama_cpp
 _BATCH_TOKENS = 512
 
 
-def main() -> None:
+def write_logits() -> None:
     """Reads the tokens and writes the logits."""
     ids = json.load(sys.stdin)
     llama_cpp.llama_backend_init()
@@ -38,4 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write_logits()
