@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tui_llama.engine.gguf.types import TENSOR_TYPES
 
-Architecture: TypeAlias = Literal["llama", "qwen2", "qwen3"]
+Architecture: TypeAlias = Literal["llama", "qwen2", "qwen3", "qwen3moe"]
 VocabularyKind: TypeAlias = Literal["spm", "bpe"]
 ScalingKind: TypeAlias = Literal["none", "linear", "yarn", "factors"]
 
@@ -30,6 +30,8 @@ CHATML_TEMPLATE: Final = (
 
 SCALING_FACTOR: Final = 4.0
 MERGE_COUNT: Final = 80
+EXPERT_COUNT: Final = 7
+USED_EXPERTS: Final = 3
 
 _SAMPLE_TEXT: Final = (
     "once upon a time there was a little girl who lived in a house near the forest and one day she said to "
@@ -119,7 +121,8 @@ def make_tiny_model(
 
     Args:
         path: The path of the file, whose folder must exist.
-        architecture: Decides the tensors (biases in qwen2, head norms in qwen3) and the byte-pair splitting rule.
+        architecture: Decides the tensors (biases in qwen2, head norms in qwen3, experts too in qwen3moe) and the
+            byte-pair splitting rule.
         quantization: The type of the matrices, such as "Q8_0" or "Q4_K", or a mix, "Q4_K_M" or "Q5_K_M".
         vocabulary: The kind of vocabulary, score-based ("spm") or byte-pair ("bpe").
         layers: The number of transformer blocks.
@@ -160,10 +163,10 @@ def make_tiny_model(
 
 
 def default_shape(architecture: Architecture = "llama", quantization: str = "F32") -> TinyShape:
-    """Returns small sizes whose rows the blocks of `quantization` divide. qwen3 gets wider heads than usual."""
+    """Returns small sizes whose rows the blocks of `quantization` divide. Qwen 3 gets wider heads than usual."""
     wide = any(block_elements(name) > 32 for name in _MIXES.get(quantization, (quantization,)))
     shape = TinyShape(256, 256, 4, 2, 64) if wide else TinyShape()
-    if architecture != "qwen3":
+    if not architecture.startswith("qwen3"):
         return shape
     return TinyShape(shape.embedding, shape.hidden, shape.heads, shape.kv_heads, 2 * shape.head_dim, shape.context)
 
@@ -249,6 +252,10 @@ def _add_sizes(writer: gguf.GGUFWriter, architecture: Architecture, shape: TinyS
     writer.add_key_length(shape.head_dim)
     writer.add_value_length(shape.head_dim)
     writer.add_layer_norm_rms_eps(1e-5 if architecture == "llama" else 1e-6)
+    if architecture == "qwen3moe":
+        writer.add_expert_count(EXPERT_COUNT)
+        writer.add_expert_used_count(USED_EXPERTS)
+        writer.add_expert_feed_forward_length(shape.hidden)
     writer.add_rope_freq_base(10000.0)
     writer.add_rope_dimension_count(shape.head_dim)
 
@@ -302,18 +309,34 @@ class _WeightWriter:
         """Adds a matrix of `rows` outputs and `columns` inputs. By default its outputs vary as much as its inputs."""
         type_name = self._better if name.split(".")[-2] in _SENSITIVE else self._usual
         deviation = columns**-0.5 if deviation is None else deviation
+        data, kind = self._rows(type_name, rows, columns, deviation)
+        if type_name == "NVFP4" and name != "token_embd.weight":
+            factor = np.array([deviation / _DEVIATION_OF_RANDOM_NVFP4], np.float32)
+            self._writer.add_tensor(f"{name.removesuffix('weight')}scale", factor)
         if type_name in _BLOCK_FORMATS:
-            blocks = self._random_blocks(_BLOCK_FORMATS[type_name], rows, columns, deviation)
-            if type_name == "NVFP4" and name != "token_embd.weight":
-                factor = np.array([deviation / _DEVIATION_OF_RANDOM_NVFP4], np.float32)
-                self._writer.add_tensor(f"{name.removesuffix('weight')}scale", factor)
             # The writer takes the shape as it is where the bytes are not unsigned.
-            kind: Any = _BLOCK_FORMATS[type_name].type
-            self._writer.add_tensor(name, blocks.view(np.int8), raw_shape=(rows, columns), raw_dtype=kind)
-            return
+            self._writer.add_tensor(name, data.view(np.int8), raw_shape=(rows, columns), raw_dtype=kind)
+        else:
+            self._writer.add_tensor(name, data, raw_dtype=kind)
+
+    def floats(self, name: str, rows: int, columns: int) -> None:
+        """Adds a matrix of float32, whatever the type of the others."""
+        data, kind = self._rows("F32", rows, columns, columns**-0.5)
+        self._writer.add_tensor(name, data, raw_dtype=kind)
+
+    def experts(self, name: str, rows: int, columns: int) -> None:
+        """Adds a matrix for each expert, as `matrix` adds one."""
+        type_name = self._better if name.split(".")[-2] in _SENSITIVE else self._usual
+        data, kind = self._rows(type_name, EXPERT_COUNT * rows, columns, columns**-0.5)
+        self._writer.add_tensor(name, data.reshape(EXPERT_COUNT, rows, -1), raw_dtype=kind)
+
+    def _rows(self, type_name: str, rows: int, columns: int, deviation: float) -> tuple[npt.NDArray[Any], Any]:
+        if type_name in _BLOCK_FORMATS:
+            blocks = _BLOCK_FORMATS[type_name]
+            return self._random_blocks(blocks, rows, columns, deviation), blocks.type
         values = self._rng.normal(0.0, deviation, (rows, columns)).astype(np.float32)
         kind = gguf.GGMLQuantizationType[type_name]
-        self._writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        return gguf.quants.quantize(values, kind), kind
 
     def _random_blocks(self, blocks: _BlockFormat, rows: int, columns: int, deviation: float) -> npt.NDArray[np.uint8]:
         kind = TENSOR_TYPES[blocks.type]
@@ -338,7 +361,8 @@ def _add_weights(
     weights.matrix("token_embd.weight", vocab, shape.embedding, deviation=1.0)
     for layer in range(layers):
         _add_attention(weights, f"blk.{layer}.", architecture, shape)
-        _add_feed_forward(weights, f"blk.{layer}.", shape)
+        add_block = _add_experts if architecture == "qwen3moe" else _add_feed_forward
+        add_block(weights, f"blk.{layer}.", shape)
     weights.vector("output_norm.weight", shape.embedding)
     if not tied:
         weights.matrix("output.weight", vocab, shape.embedding)
@@ -351,7 +375,7 @@ def _add_attention(weights: _WeightWriter, block: str, architecture: Architectur
         weights.matrix(f"{block}attn_{part}.weight", size, shape.embedding)
         if architecture == "qwen2":
             weights.vector(f"{block}attn_{part}.bias", size, mean=0.0)
-    if architecture == "qwen3":
+    if architecture.startswith("qwen3"):
         weights.vector(f"{block}attn_q_norm.weight", shape.head_dim)
         weights.vector(f"{block}attn_k_norm.weight", shape.head_dim)
     weights.matrix(f"{block}attn_output.weight", shape.embedding, query_size)
@@ -362,3 +386,11 @@ def _add_feed_forward(weights: _WeightWriter, block: str, shape: TinyShape) -> N
     weights.matrix(f"{block}ffn_gate.weight", shape.hidden, shape.embedding)
     weights.matrix(f"{block}ffn_up.weight", shape.hidden, shape.embedding)
     weights.matrix(f"{block}ffn_down.weight", shape.embedding, shape.hidden)
+
+
+def _add_experts(weights: _WeightWriter, block: str, shape: TinyShape) -> None:
+    weights.vector(f"{block}ffn_norm.weight", shape.embedding)
+    weights.floats(f"{block}ffn_gate_inp.weight", EXPERT_COUNT, shape.embedding)
+    weights.experts(f"{block}ffn_gate_exps.weight", shape.hidden, shape.embedding)
+    weights.experts(f"{block}ffn_up_exps.weight", shape.hidden, shape.embedding)
+    weights.experts(f"{block}ffn_down_exps.weight", shape.embedding, shape.hidden)

@@ -96,6 +96,12 @@ def scale_and_cap(x: Array, scale: float, cap: float) -> Array:
     return out
 
 
+def clamped_swiglu(gates: Array, ups: Array) -> Array:
+    """Computes gate · sigmoid(1.702 · gate) × (up + 1), with the limits of gpt-oss."""
+    gates, ups = np.minimum(gates, 7.0), np.clip(ups, -7.0, 7.0)
+    return gates / (1.0 + np.exp(-1.702 * gates)) * (ups + 1.0)
+
+
 def quantize(x: Array, columns: int) -> tuple[npt.NDArray[np.int8], Array]:
     """Blocks of `columns` as whole numbers from -127 to 127, (rows, blocks, columns), and scales, (rows, blocks)."""
     blocks = x.reshape(len(x), -1, columns)

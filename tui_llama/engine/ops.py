@@ -76,6 +76,10 @@ SWIGLU: Final = _planned("gating", "swiglu")
 """SwiGLU: silu(gates) × ups."""
 GEGLU: Final = _planned("gating", "geglu")
 """GEGLU: gelu(gates) × ups."""
+CLAMPED_SWIGLU: Final = _planned("gating", "clamped_swiglu")
+"""SwiGLU with limits: gates · sigmoid(1.702 · gates) × (ups + 1), as in gpt-oss."""
+WEIGH: Final = _planned("gating", "weigh")
+"""Multiplies rows by the sigmoid of a number each."""
 GELU: Final = _planned("gating", "gelu")
 """GELU of rows, in place."""
 RELU_SQUARED: Final = _planned("gating", "relu_squared")
@@ -132,7 +136,19 @@ _PLAN_OPERATIONS: Final = {
     operation.name: operation
     for operation in (
         *(EMBED, EMBED_FEW_BITS),
-        *(RMS_NORM, LAYER_NORM, COPY_HEADS, ADD, SWIGLU, GEGLU, GELU, RELU_SQUARED, SCALE_AND_CAP),
+        *(
+            RMS_NORM,
+            LAYER_NORM,
+            COPY_HEADS,
+            ADD,
+            SWIGLU,
+            GEGLU,
+            CLAMPED_SWIGLU,
+            GELU,
+            RELU_SQUARED,
+            WEIGH,
+            SCALE_AND_CAP,
+        ),
         *(ROTATE_QUERIES, STORE_KEYS, STORE_VALUES, ATTENTION),
         *EXPERTS,
         *_QUANTIZATIONS.values(),

@@ -27,6 +27,10 @@ _SIZES = (
 
 def experts() -> Iterator[Case]:
     """Yields the cases."""
+    for operation in (ops.CLAMPED_SWIGLU, ops.WEIGH):
+        for columns in (16, 48):
+            gate = partial(_gate, operation=operation.name, columns=columns)
+            yield from on_both_sides((operation,), f"{columns} columns", gate)
     for sizes in _SIZES:
         for layout in (F16_FORMAT, Q4_0_FORMAT, Q4_K_FORMAT):
             quantization = [] if layout.is_float else [ops.quantization(layout.columns)]
@@ -34,6 +38,18 @@ def experts() -> Iterator[Case]:
                 run = partial(_mix_experts, sizes=sizes, layout=layout, tokens=tokens)
                 text = f"{sizes.used_count} of {sizes.count} experts, {layout.name}, {tokens} tokens"
                 yield from on_both_sides((*ops.EXPERTS, ops.matrix_product(layout), *quantization), text, run)
+
+
+def _gate(memory: GuardedMemory, operation: str, columns: int) -> None:
+    """Runs `clamped_swiglu` or `weigh`."""
+    values, others = (
+        memory.zeros((3, width), np.float32) for width in (columns, 1 if operation == "weigh" else columns)
+    )
+    run_row(
+        memory, operation, 3, 0, {"token_count": 3}, input=address(values), input_stride=values.strides[0],
+        output=address(values), output_stride=values.strides[0], extra=address(others), extra_stride=others.strides[0],
+        columns=columns,
+    )  # fmt: skip
 
 
 def _route(memory: GuardedMemory, sizes: ExpertSizes, tokens: int) -> tuple[Any, list[npt.NDArray[Any]]]:
@@ -69,7 +85,7 @@ def _mix_experts(memory: GuardedMemory, sizes: ExpertSizes, layout: TileFormat, 
     input_rows = most_input_rows(tokens, sizes.used_count, sizes.count) + SPARE_TOKENS
     inputs = memory.zeros((input_rows, stride), np.uint8)
     weight = memory.zeros((sizes.count, layout.matrix_bytes(rows, columns)), np.uint8)
-    bias = memory.zeros((sizes.count, padded(rows)), np.float32)
+    bias, factors = memory.zeros((sizes.count, padded(rows)), np.float32), memory.zeros(sizes.count, np.float32)
     parts = memory.zeros((tokens * sizes.used_count, padded(rows)), np.float32)
     sums = memory.zeros((tokens, padded(rows)), np.float32)
     batch, routing = {"token_count": tokens}, address(rule)
@@ -83,7 +99,7 @@ def _mix_experts(memory: GuardedMemory, sizes: ExpertSizes, layout: TileFormat, 
         routing=routing, columns=2, input=address(inputs), input_stride=stride, output=address(parts),
         output_stride=parts.strides[0], weight=address(weight), expert_stride=weight.strides[0], extra=address(bias),
         extra_stride=bias.strides[0], tile_row_bytes=weight.shape[1] // tile_rows, units=tile_rows,
-        inner_kernel=ops.matrix_product(layout).address,
+        inner_kernel=ops.matrix_product(layout).address, factor=address(factors),
     )  # fmt: skip
     run_row(
         memory, "add_experts", tokens, 64 + 4 * sizes.used_count, batch, routing=routing, columns=padded(rows),

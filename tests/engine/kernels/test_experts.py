@@ -10,6 +10,7 @@ import pytest
 from tests.engine.kernels.kernel_bench import address, run_kernel, through
 from tests.engine.kernels.test_matrix import meaning, padded_tokens, random_matrix, repacked
 from tests.naive import experts as naive
+from tests.naive import ops as naive_ops
 from tui_llama.engine.layouts import plan_row
 from tui_llama.engine.layouts.activations import activation_bytes
 from tui_llama.engine.layouts.routing import SOURCE_IS_A_PAIR, SOURCE_IS_A_TOKEN
@@ -31,7 +32,7 @@ def route(
 ) -> Routing:
     """Chooses and groups with the kernels."""
     tokens = len(logits)
-    routing = Routing(tokens, sizes)
+    routing = Routing(tokens, sizes.count, sizes.used_count)
     rule = routing.rule(sizes)
     source = zeroed_array((tokens, padded(sizes.count)), np.float32)
     source[:, : sizes.count] = logits
@@ -94,6 +95,7 @@ class _Matrices:
     tiles: npt.NDArray[np.uint8]
     decoded: list[npt.NDArray[np.float64]]
     bias: npt.NDArray[np.float32]
+    factors: npt.NDArray[np.float32]
 
     @classmethod
     def random(cls, layout: TileFormat, count: int, rows: int, columns: int) -> "_Matrices":
@@ -101,7 +103,12 @@ class _Matrices:
         tiles = np.stack([repacked(layout, raw, rows, columns) for raw, _ in made])
         bias = zeroed_array((count, padded(rows)), np.float32).view(np.float32)
         bias[:, :rows] = random(count, rows)
-        return cls(layout, tiles, [decoded.astype(float) for _, decoded in made], bias)
+        return cls(layout, tiles, [decoded.astype(float) for _, decoded in made], bias, random(count))
+
+    def multiply(self, expert: int, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Returns an expert's product, times its factor, plus its bias."""
+        product: npt.NDArray[np.float64] = self.decoded[expert] @ x * self.factors[expert]
+        return product + self.bias[expert, : len(product)]
 
 
 def multiply(
@@ -123,7 +130,8 @@ def multiply(
     run_kernel(
         ("multiply_experts", f"matrix_{layout.name.lower()}"), batch, threads,
         input=address(source), input_stride=source.strides[0], output=address(out), output_stride=out.strides[0],
-        weight=address(matrices.tiles), expert_stride=matrices.tiles.strides[0], columns=blocks,
+        weight=address(matrices.tiles), factor=address(matrices.factors), expert_stride=matrices.tiles.strides[0],
+        columns=blocks,
         tile_row_bytes=blocks * layout.tile_bytes, units=padded(rows) // 16, extra=address(matrices.bias),
         extra_stride=matrices.bias.strides[0], routing=address(rule), per_token=plan_row.PER_CHOSEN_EXPERT,
         expert_count=len(matrices.tiles), used_count=routing.chosen.shape[1],
@@ -141,7 +149,7 @@ def test_each_token_is_multiplied_with_its_experts_only(layout: TileFormat) -> N
     inputs = meaning(layout, x)
     for token in range(30):
         for rank, expert in enumerate(routing.chosen[token]):
-            exact = matrices.decoded[expert] @ inputs[token] + matrices.bias[expert, :40]
+            exact = matrices.multiply(expert, inputs[token])
             np.testing.assert_allclose(out[routing.rows[token, rank], :40], exact, rtol=1e-4, atol=1e-4)
 
 
@@ -169,7 +177,7 @@ def test_inputs_can_be_rows_of_groups_and_be_weighed() -> None:
         for rank, expert in enumerate(routing.chosen[token]):
             row, weight = routing.rows[token, rank], routing.weights[token, rank]
             for out, source in ((weighed, x[token] * weight), (of_pairs, pairs[row])):
-                exact = matrices.decoded[expert] @ meaning(Q4_0_FORMAT, source[None])[0] + matrices.bias[expert, :32]
+                exact = matrices.multiply(expert, meaning(Q4_0_FORMAT, source[None])[0])
                 np.testing.assert_allclose(out[row, :32], exact, rtol=1e-4, atol=1e-4)
 
 
@@ -178,10 +186,27 @@ def test_results_are_weighed_and_added_in_the_order_of_rank(weighs_input: bool) 
     sizes = ExpertSizes(6, 3, 16, weighs_input=weighs_input)
     routing = route(random(5, 6), sizes)
     rule = routing.rule(sizes)
-    parts, factors = random(15, 48), random(6)
+    parts = random(15, 48)
     out = np.ones((5, 48), np.float32)
-    fields = {"routing": address(rule), "columns": 48, "extra": address(factors), "accumulate": 1}
+    fields = {"routing": address(rule), "columns": 48, "accumulate": 1}
     run_kernel("add_experts", {"token_count": 5}, 2, **through(parts, out), **fields, **PER_TOKEN)
-    weights = np.where(weighs_input, 1.0, routing.weights[:5]) * factors[routing.chosen[:5]]
+    weights = np.where(weighs_input, 1.0, routing.weights[:5])
     expected = 1.0 + (parts[routing.rows[:5]].astype(float) * weights[..., None]).sum(axis=1)
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_clamped_swiglu_agrees_with_its_twin_beyond_its_limits() -> None:
+    gates, ups = random(3, 32), random(3, 32)
+    gates[0, :5], ups[0, 5:9] = [-40.0, -7.5, 6.9, 7.5, 100.0], [-100.0, -7.0, 7.5, 50.0]
+    expected = naive_ops.clamped_swiglu(gates.astype(float), ups.astype(float))
+    fields = {"extra": address(ups), "extra_stride": ups.strides[0], "columns": 32}
+    run_kernel("clamped_swiglu", {"token_count": 3}, **through(gates, gates), **fields, **PER_TOKEN)
+    np.testing.assert_allclose(gates, expected, rtol=2e-6, atol=1e-30)
+
+
+def test_a_row_is_weighed_by_the_sigmoid_of_its_number() -> None:
+    values, weights = random(3, 32), np.array([[-2.0], [0.0], [90.0]], np.float32)
+    expected = values / (1.0 + np.exp(-weights.astype(float)))
+    fields = {"extra": address(weights), "extra_stride": weights.strides[0], "columns": 32}
+    run_kernel("weigh", {"token_count": 3}, **through(values, values), **fields, **PER_TOKEN)
+    np.testing.assert_allclose(values, expected, rtol=2e-6)

@@ -12,7 +12,7 @@ from tui_llama.engine import open_model
 from tui_llama.engine.model.model import Model
 from tui_llama.engine.plan.architectures import ARCHITECTURES
 
-NOT_YET = {"llama-nano-F16+moe", "llama-pico-Q4_0+moe"}
+NOT_YET: set[str] = set()
 SIZES = ("pico", "nano", "tiny")
 """Cases of declared architectures that need what the engine does not have yet."""
 

@@ -63,7 +63,7 @@ def test_batches_and_threads_change_no_bit(tmp_path: Path, quantization: str) ->
             assert model.logits(ids).tobytes() == expected
 
 
-@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "qwen3moe"])
 def test_tokens_one_by_one_or_together_give_the_same_bits(tmp_path: Path, architecture: Architecture) -> None:
     path = make_tiny_model(tmp_path / "tiny.gguf", architecture=architecture)
     with open_model(path, threads=2, batch_tokens=16) as model, model.new_sequence() as sequence:

@@ -19,6 +19,8 @@ _VECTOR_BYTES = 4 * simd.LANES
 # Twice the factors of GELU's tanh form: x · (1 + tanh(z)) / 2 is x · sigmoid(2z).
 _GELU_LINEAR = 2.0 * math.sqrt(2.0 / math.pi)
 _GELU_CUBIC = 0.044715 * _GELU_LINEAR
+# The limits and the slope of gpt-oss.
+_CLAMP, _CLAMPED_SLOPE = 7.0, 1.702
 
 
 def _sigmoid(b: Builder, x: Value) -> Value:
@@ -69,6 +71,26 @@ def _plain(name: str, activation: Callable[[Builder, Value], Value]) -> Any:
 
     activate_block.__name__ = name
     return intrinsic(activate_block)
+
+
+@intrinsic
+def _gate_clamped(_: Any, gate: Any, up: Any, out: Any) -> Any:
+    """Computes out = g · sigmoid(1.702 · g) × (u + 1) for 16 float32, with g at most 7 and u between -7 and 7."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
+        gate_at, up_at, out_at = (simd.pointer(b, address) for address in arguments)
+        limit, lowest = constant(F32, _CLAMP), constant(F32, -_CLAMP)
+        gate, up = (_at_most(b, simd.load(b, place, 0, F32), limit) for place in (gate_at, up_at))
+        up = simd.maximum(b, up, lowest)
+        gated = b.fmul(gate, _sigmoid(b, b.fmul(gate, constant(F32, _CLAMPED_SLOPE))))
+        simd.store(b, b.fmul(gated, b.fadd(up, constant(F32, 1.0))), out_at)
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp, types.uintp), generate
+
+
+def _at_most(b: Builder, value: Value, limit: Value) -> Value:
+    return b.select(b.fcmp_ordered("<", value, limit), value, limit)
 
 
 _gate_silu, _gate_gelu = _gated("gate_silu", _silu), _gated("gate_gelu", _gelu)
@@ -135,6 +157,46 @@ def geglu(row_address: int, batch_address: int, first: int, last: int, scratch: 
         out = row.output + token * row.output_stride
         for at in range(0, 4 * row.columns, _VECTOR_BYTES):
             _gate_gelu(np.uintp(gates + at), np.uintp(ups + at), np.uintp(out + at))
+
+
+def clamped_swiglu(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Computes SwiGLU with limits: g · sigmoid(1.702 · g) × (u + 1). Unit and plan row: as for `swiglu`.
+
+    Source: OpenAI 2025 (gpt-oss model card), section 2; llama.cpp, ggml-cpu (`ggml_compute_forward_swiglu_oai`).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = first_token(row, batch)
+    for token in range(start + first, start + last):
+        gates, ups = row.input + token * row.input_stride, row.extra + token * row.extra_stride
+        out = row.output + token * row.output_stride
+        for at in range(0, 4 * row.columns, _VECTOR_BYTES):
+            _gate_clamped(np.uintp(gates + at), np.uintp(ups + at), np.uintp(out + at))
+
+
+@intrinsic
+def _weigh_block(_: Any, place: Any, weight: Any) -> Any:
+    """Multiplies 16 float32 at an address by the sigmoid of a float32 at another."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
+        at, weight_at = (simd.pointer(b, address) for address in arguments)
+        weight = _sigmoid(b, simd.load_splat(b, weight_at, 0, F32))
+        simd.store(b, b.fmul(simd.load(b, at, 0, F32), weight), at)
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp), generate
+
+
+def weigh(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies the numbers of a token by the sigmoid of one number. Unit: a token.
+
+    Plan row: `output` is float32 (tokens, columns), columns a multiple of 16; `extra` is float32 (tokens, 1).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = first_token(row, batch)
+    for token in range(start + first, start + last):
+        weight = np.uintp(row.extra + token * row.extra_stride)
+        for at in range(0, 4 * row.columns, _VECTOR_BYTES):
+            _weigh_block(np.uintp(row.output + token * row.output_stride + at), weight)
 
 
 def gelu(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:

@@ -8,6 +8,9 @@ import numpy as np
 
 F16_CACHE, Q8_0_CACHE = 0, 1  # types of the KV cache; see tensors/kv_cache.py
 PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, PER_CHOSEN_EXPERT = 0, 1, 2, 3  # what the `units` of a plan step count
+# The tokens that a plan step works on: all, or those whose logits are wanted. Where experts have a row for each token,
+# the rows of these are the first ones, and not those from the first such token on.
+EVERY_TOKEN, OUTPUT_TOKENS, ROWS_OF_OUTPUT_TOKENS = 0, 1, 2
 NEIGHBOURS, HALVES = 0, 1  # components that a rotation pairs: (2i, 2i + 1), or (i, i + rotated_dim / 2)
 UNTURNED = -1  # in the rotation numbers of `move_positions`: leave this key as it is
 
@@ -45,7 +48,7 @@ ROW = np.dtype(
         ("soft_cap", np.float32),  # limit that scores approach (soft_cap · tanh); 0: no limit
         ("per_token", np.int32),
         ("tokens_per_unit", np.int32),
-        ("output_tokens_only", np.int32),  # 1: only the tokens whose logits are wanted
+        ("output_tokens_only", np.int32),  # EVERY_TOKEN, OUTPUT_TOKENS or ROWS_OF_OUTPUT_TOKENS
         ("accumulate", np.int32),  # 1: add to the output instead of replacing it
         ("barrier", np.int32),  # 1: ends a stage, whose units must be done before the next row begins
         ("mode", np.int32),  # variant of the kernel

@@ -18,8 +18,10 @@ from tui_llama.engine.gguf.file import GgufFile, MetadataValue, quoted
 from tui_llama.engine.plan.architectures import Architecture
 from tui_llama.engine.plan.architectures.declaration import Activation, NormKind
 from tui_llama.engine.plan.forward.decoder import emit_forward_pass
+from tui_llama.engine.plan.forward.expert_writer import ExpertMatrixName
 from tui_llama.engine.plan.forward.plan_writer import MatrixName, Rows
 from tui_llama.engine.plan.sizes.read_sizes import ReadSizes
+from tui_llama.engine.tensors.expert_sizes import ExpertSizes
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters
 from tui_llama.engine.tensors.weights import float_info, float_vector_info
 from tui_llama.errors import ModelFileError
@@ -129,6 +131,11 @@ class TensorCensus:
         float_vector_info(self._file, name, count)
         self.names.add(name)
 
+    @property
+    def experts(self) -> "ExpertCensus":
+        """The operations on mixtures of experts."""
+        return ExpertCensus(self._file, self.names)
+
     def has(self, name: str) -> bool:
         """Tells whether the model has a tensor of that name."""
         return name in self._file.tensors
@@ -222,6 +229,9 @@ class TensorCensus:
         """Reads no tensor."""
         return gates
 
+    def weigh(self, values: _Width, weights: _Width) -> None:
+        """Reads no tensor."""
+
     def activate(self, values: _Width, activation: Activation) -> None:
         """Reads no tensor."""
 
@@ -241,6 +251,52 @@ class TensorCensus:
         full_name = f"{name}.weight"
         self._file.tensor_of_shape(full_name, (columns, rows))
         self.names.add(full_name)
+
+
+class ExpertCensus:
+    """An `ExpertWriter` that only notes the tensors that experts read in `names`, and checks each in the file.
+
+    Raises:
+        ModelFileError: one is missing or of another shape.
+    """
+
+    def __init__(self, file: GgufFile, names: set[str]) -> None:
+        self._file = file
+        self._names = names
+
+    def choose(self, logits: _Width, experts: ExpertSizes, selection_bias: str) -> None:
+        """Notes the selection bias. For this and everything below, see `ExpertWriter`."""
+        if selection_bias:
+            self._note_floats(selection_bias, (experts.count,))
+
+    def buffer(self, name: str, width: int, experts: ExpertSizes) -> _Width:
+        """Returns a buffer of `width` numbers for each expert of each token."""
+        return _Width(width)
+
+    def multiply(
+        self,
+        source: _Width,
+        targets: Mapping[ExpertMatrixName, _Width],
+        experts: ExpertSizes,
+        *,
+        bias_required: bool = False,
+    ) -> None:
+        """Notes the matrices of all experts, and their biases."""
+        for matrix, target in targets.items():
+            name, rows = (matrix, target.width) if isinstance(matrix, str) else (matrix.name, matrix.total)
+            self._file.tensor_of_shape(f"{name}.weight", (source.width, rows, experts.count))
+            self._names.add(f"{name}.weight")
+            if bias_required or f"{name}.bias" in self._file.tensors:
+                self._note_floats(f"{name}.bias", (rows, experts.count))
+            if f"{name}.scale" in self._file.tensors:
+                self._note_floats(f"{name}.scale", (experts.count,))
+
+    def add(self, target: _Width, outputs: _Width, experts: ExpertSizes, *, add: bool) -> None:
+        """Reads no tensor."""
+
+    def _note_floats(self, name: str, shape: tuple[int, ...]) -> None:
+        float_info(self._file, name, shape)
+        self._names.add(name)
 
 
 def _check_keys(file: GgufFile, used_keys: frozenset[str]) -> None:

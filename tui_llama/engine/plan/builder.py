@@ -10,9 +10,20 @@ from tui_llama.engine import ops
 from tui_llama.engine.layouts import amx_panel
 from tui_llama.engine.layouts import attention as attention_sizes
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, activation_bytes
-from tui_llama.engine.layouts.plan_row import HALVES, NEIGHBOURS, PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
+from tui_llama.engine.layouts.plan_row import (
+    EVERY_TOKEN,
+    HALVES,
+    NEIGHBOURS,
+    OUTPUT_TOKENS,
+    PER_PLAN,
+    PER_TOKEN,
+    PER_TOKEN_GROUP,
+    ROW,
+    ROWS_OF_OUTPUT_TOKENS,
+)
 from tui_llama.engine.machine.memory import odd_lines, padded, zeroed_array, zeroed_bytes
 from tui_llama.engine.plan.architectures.declaration import Activation, NormKind
+from tui_llama.engine.plan.expert_steps import ExpertSteps
 from tui_llama.engine.plan.forward.plan_writer import MatrixName, Rows
 from tui_llama.engine.plan.plan import Buffer, Plan, PlanStep
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters, LayerSizes, QueryTemperature
@@ -23,7 +34,7 @@ from tui_llama.engine.tensors.weights import Weights
 
 _ATTENTION_UNITS = 32  # of one token at depth: enough for many threads, few enough to cost nothing
 _NORMS = {"rms": ops.RMS_NORM, "layer": ops.LAYER_NORM}
-_GATES = {"silu": ops.SWIGLU, "gelu": ops.GEGLU}
+_GATES = {"silu": ops.SWIGLU, "gelu": ops.GEGLU, "clamped_silu": ops.CLAMPED_SWIGLU}
 _ACTIVATIONS = {"gelu": ops.GELU, "relu_squared": ops.RELU_SQUARED}
 
 
@@ -51,11 +62,19 @@ class PlanBuilder:
     _temperature_tables: dict[QueryTemperature, npt.NDArray[np.float32]] = field(default_factory=dict)
     _shared_states: npt.NDArray[np.uint8] | None = None
     _output_tokens_only: bool = False
+    _experts: ExpertSteps | None = None
 
     @property
     def logits(self) -> Buffer:
         """Buffer for the logits: float32 (batch_tokens, padded vocab)."""
         return self.buffer("logits", self.sizes.vocab_size)
+
+    @property
+    def experts(self) -> ExpertSteps:
+        """The operations on mixtures of experts."""
+        if self._experts is None:
+            self._experts = ExpertSteps(self)
+        return self._experts
 
     def has(self, name: str) -> bool:
         """Tells whether the model has a tensor of that name."""
@@ -63,13 +82,13 @@ class PlanBuilder:
 
     def buffer(self, name: str, width: int) -> Buffer:
         """Returns the float32 buffer of that name and width, which all operations that request it share."""
-        return self._shared(name, width, (odd_lines(4 * width) // 4,), np.float32)
+        return self.shared(name, width, (odd_lines(4 * width) // 4,), np.float32)
 
     def embed(self, name: str, target: Buffer, scale: float = 1.0) -> None:
         """Looks up the embedding rows of token ids, as wide as the target, and multiplies them."""
         matrix = self.weights.embedding(f"{name}.weight", self.sizes.vocab_size, target.width)
         self._keep_alive.append(matrix.data)
-        self._add(
+        self.add_step(
             PlanStep(ops.embedding(matrix.layout).name, name),
             output=target.address, output_stride=target.stride_bytes, weight=int(matrix.data.ctypes.data),
             weight_stride=matrix.row_bytes, columns=target.width, mode=matrix.layout.type_id, scale=scale, units=1,
@@ -139,7 +158,7 @@ class PlanBuilder:
 
     def copy_heads(self, source: Buffer, source_step: int, target: Buffer, target_step: int, heads: int) -> None:
         """Copies a part of each head, as wide as the target; heads are so many numbers apart."""
-        self._add(
+        self.add_step(
             PlanStep(ops.COPY_HEADS.name, f"{source.name} to {target.name}"), **self._from_to(source, target),
             columns=min(source.width, target.width), heads=heads, head_dim=source_step, padded_head_dim=target_step,
             units=1,
@@ -147,7 +166,7 @@ class PlanBuilder:
 
     def add(self, target: Buffer, source: Buffer, scale: float) -> None:
         """Adds values, multiplied by a factor, to others."""
-        self._add(
+        self.add_step(
             PlanStep(ops.ADD.name, f"{source.name} to {target.name}"),
             **self._from_to(source, target), columns=target.width, scale=scale, units=1,
         )  # fmt: skip
@@ -164,7 +183,7 @@ class PlanBuilder:
         """Rotates queries or keys for their positions where they are."""
         rotation, head_dim = self._rotation(layer), self.sizes.layers[layer].head_dim
         if rotation:
-            self._add(
+            self.add_step(
                 PlanStep(ops.ROTATE_QUERIES.name, values.name), **self._from_to(values, values), **rotation,
                 heads=heads, head_dim=head_dim, padded_head_dim=head_dim, units=1,
             )  # fmt: skip
@@ -172,13 +191,13 @@ class PlanBuilder:
     def store(self, keys: Buffer, values: Buffer | None, layer: int, *, is_rotated: bool = False) -> None:
         """Rotates the keys for their positions, unless they are, and stores keys and values in the KV cache."""
         common = self._in_cache(layer) | self._head_sizes(layer) | {"units": 1}
-        self._add(
+        self.add_step(
             PlanStep(ops.STORE_KEYS.name, f"layer {layer}"), barrier=0,
             input=keys.address, input_stride=keys.stride_bytes, **common,
             **({} if is_rotated else self._rotation(layer)),
         )  # fmt: skip
         if values is not None:
-            self._add(
+            self.add_step(
                 PlanStep(ops.STORE_VALUES.name, f"layer {layer}"), barrier=0,
                 input=values.address, input_stride=values.stride_bytes, **common,
             )  # fmt: skip
@@ -200,7 +219,7 @@ class PlanBuilder:
         group = sizes.head_count // sizes.kv_head_count
         sinks_vector = self.weights.vector(sinks, sizes.head_count) if sinks else None
         self._keep_alive.append(sinks_vector)
-        self._add(
+        self.add_step(
             PlanStep(ops.ATTENTION.name, f"layer {layer}"), per_token=PER_TOKEN_GROUP,
             **self._from_to(rotated, attended), **self._head_sizes(layer), heads=sizes.head_count,
             **self._in_cache(sizes.kv_source), scale=sizes.attention_scale, window=sizes.window,
@@ -212,23 +231,30 @@ class PlanBuilder:
 
     def gate(self, gates: Buffer, ups: Buffer, activation: Activation) -> Buffer:
         """Computes activation(gates) × ups, and overwrites the gates."""
-        self._add(
+        self.add_step(
             PlanStep(_GATES[activation].name, "feed-forward"),
             **self._from_to(gates, gates), extra=ups.address, extra_stride=ups.stride_bytes,
-            columns=padded(gates.width), units=1,
+            columns=padded(gates.width), units=gates.rows_per_token, is_grouped=gates.is_grouped,
         )  # fmt: skip
         return gates
 
+    def weigh(self, values: Buffer, weights: Buffer) -> None:
+        """Multiplies the values of each token by the sigmoid of a number, in place."""
+        self.add_step(
+            PlanStep(ops.WEIGH.name, values.name), **self._from_to(values, values), extra=weights.address,
+            extra_stride=weights.stride_bytes, columns=padded(values.width), units=1,
+        )  # fmt: skip
+
     def activate(self, values: Buffer, activation: Activation) -> None:
         """Computes the activation of values, in place."""
-        self._add(
+        self.add_step(
             PlanStep(_ACTIVATIONS[activation].name, "feed-forward"),
             **self._from_to(values, values), columns=padded(values.width), units=1,
         )  # fmt: skip
 
     def scale_and_cap(self, values: Buffer, scale: float, cap: float) -> None:
         """Multiplies values, and limits them to cap · tanh(value / cap), in place; a cap of 0 is none."""
-        self._add(
+        self.add_step(
             PlanStep(ops.SCALE_AND_CAP.name, values.name),
             **self._from_to(values, values), columns=padded(values.width), scale=scale, soft_cap=cap, units=1,
         )  # fmt: skip
@@ -237,22 +263,77 @@ class PlanBuilder:
         """Multiplies values by the only number of a tensor, in place."""
         self.scale_and_cap(values, float(self.weights.vector(f"{name}.weight", 1)[0]), 0.0)
 
+    def add_step(
+        self, step: PlanStep, *, per_token: int = PER_TOKEN, barrier: int = 1, is_grouped: int = 0, **fields: float
+    ) -> None:
+        """Appends a step.
+
+        Args:
+            step: Its description.
+            per_token: What `units` counts.
+            barrier: 1: the next step has to wait for this one.
+            is_grouped: 1: its rows are those of experts' groups, not of tokens.
+            fields: Other fields of its row; see layouts/plan_row.py.
+        """
+        tokens = EVERY_TOKEN
+        if self._output_tokens_only:
+            tokens = ROWS_OF_OUTPUT_TOKENS if is_grouped else OUTPUT_TOKENS
+        row = np.zeros((), ROW)
+        for name, value in (
+            fields | {"per_token": per_token, "barrier": barrier, "output_tokens_only": tokens}
+        ).items():
+            row[name] = value
+        self._rows.append(row)
+        self._steps.append(step)
+
+    def shared(
+        self,
+        name: str,
+        width: int,
+        row_shape: tuple[int, ...],
+        dtype: npt.DTypeLike,
+        *,
+        rows: int = 0,
+        experts: int = 0,
+    ) -> Buffer:
+        """Returns the buffer of that name and width, which all operations that request it share.
+
+        Args:
+            name: For printing.
+            width: Elements of a row.
+            row_shape: Shape of a row in memory.
+            dtype: Of its elements.
+            rows: Rows for a batch; 0 for one for each token.
+            experts: As in `Buffer.experts_per_token`.
+        """
+        if (name, width) not in self._buffers:
+            data = zeroed_array(((rows or self.batch_tokens) + SPARE_TOKENS, *row_shape), dtype)
+            self._buffers[name, width] = Buffer(name, width, data, experts)
+        return self._buffers[name, width]
+
+    def keep(self, *used: object) -> None:
+        """Keeps what the plan's rows point to alive for as long as the plan."""
+        self._keep_alive += used
+
     def build(self) -> Plan:
         """Returns the finished plan, without kernel addresses."""
         width = self.cache.padded_head_dim
+        scratch_bytes = [attention_sizes.scratch_bytes(width), amx_panel.SCRATCH_BYTES]
+        if self._experts is not None:
+            scratch_bytes.append(self._experts.scratch_bytes)
         return Plan(
             rows=np.array(self._rows, ROW),
             steps=self._steps,
             logits=self.logits,
             rotary=self.rotary,
-            scratch_bytes=padded(max(attention_sizes.scratch_bytes(width), amx_panel.SCRATCH_BYTES), 64),
+            scratch_bytes=padded(max(scratch_bytes), 64),
             keep_alive=[*self._keep_alive, self._buffers, self._temperature_tables],
         )
 
     def _quantize(self, source: Buffer, columns: int, part: str = "") -> Buffer:
         blocks, name = source.width // columns, f"{source.name}{part}, quantised by {columns}"
-        target = self._shared(name, blocks, (activation_bytes(source.width, columns),), np.uint8)
-        self._add(
+        target = self.shared(name, blocks, (activation_bytes(source.width, columns),), np.uint8)
+        self.add_step(
             PlanStep(ops.quantization(columns).name, source.name),
             **self._from_to(source, target), columns=blocks, units=1,
         )  # fmt: skip
@@ -268,7 +349,7 @@ class PlanBuilder:
     ) -> None:
         self._keep_alive += [matrix.data, factor_and_bias]
         factor, bias = (0 if vector is None else int(vector.ctypes.data) for vector in factor_and_bias)
-        self._add(
+        self.add_step(
             PlanStep(
                 ops.matrix_product(matrix.layout).name, matrix.name,
                 len(matrix.data), matrix.rows * matrix.columns,
@@ -293,7 +374,7 @@ class PlanBuilder:
         weight = self._ones(columns) if not name else self.weights.vectors(f"{name}.weight", vectors, columns)
         bias = self._bias(name, columns, bias_required) if name and kind == "layer" else None
         self._keep_alive += [weight, bias]
-        self._add(
+        self.add_step(
             PlanStep(_NORMS[kind].name, name or source.name),
             **self._from_to(source, target), weight=int(weight.ctypes.data),
             weight_stride=weight.strides[0] if vector_per_head else 0, heads=heads, columns=columns,
@@ -327,7 +408,7 @@ class PlanBuilder:
     def _pad_queries(self, queries: Buffer, layer: int, rotation: Mapping[str, int]) -> Buffer:
         sizes = self.sizes.layers[layer]
         rotated = self.buffer("rotated queries", sizes.head_count * self.cache.padded_head_dim)
-        self._add(
+        self.add_step(
             PlanStep(ops.ROTATE_QUERIES.name, "queries"), **self._from_to(queries, rotated), **rotation,
             **self._head_sizes(layer), heads=sizes.head_count, weight=self._temperatures(sizes), units=1,
         )  # fmt: skip
@@ -383,17 +464,3 @@ class PlanBuilder:
             "output": target.address,
             "output_stride": target.stride_bytes,
         }
-
-    def _add(self, step: PlanStep, *, per_token: int = PER_TOKEN, barrier: int = 1, **fields: float) -> None:
-        row = np.zeros((), ROW)
-        fields |= {"per_token": per_token, "barrier": barrier, "output_tokens_only": self._output_tokens_only}
-        for name, value in fields.items():
-            row[name] = value
-        self._rows.append(row)
-        self._steps.append(step)
-
-    def _shared(self, name: str, width: int, row_shape: tuple[int, ...], dtype: npt.DTypeLike) -> Buffer:
-        if (name, width) not in self._buffers:
-            data = zeroed_array((self.batch_tokens + SPARE_TOKENS, *row_shape), dtype)
-            self._buffers[name, width] = Buffer(name, width, data)
-        return self._buffers[name, width]

@@ -21,11 +21,24 @@ class Buffer:
         name: For printing.
         width: Elements of a row without its padding.
         data: (batch_tokens, padded width) float32, or bytes for quantised activations; padding stays zero.
+        experts_per_token: Where a token has a row for each expert that it uses, their number; rows then lie in the
+            order of layouts/routing.py. 0: a token has one row, in the order of the tokens.
     """
 
     name: str
     width: int
     data: npt.NDArray[np.generic]
+    experts_per_token: int = 0
+
+    @property
+    def is_grouped(self) -> bool:
+        """True if rows are those of experts' groups."""
+        return self.experts_per_token > 0
+
+    @property
+    def rows_per_token(self) -> int:
+        """Rows of one token."""
+        return max(1, self.experts_per_token)
 
     @property
     def address(self) -> int:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tui_llama.engine.layouts.plan_row import (
     ENTRY,
+    EVERY_TOKEN,
     MOST_UNITS,
     PER_CHOSEN_EXPERT,
     PER_PLAN,
@@ -79,7 +80,7 @@ def stage_ends(rows: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
 
 def _units(rows: npt.NDArray[np.void], token_count: int, first_output_token: int) -> npt.NDArray[np.int64]:
     """Returns the units of work of each row: (rows,) int64."""
-    tokens = token_count - first_output_token * (rows["output_tokens_only"] == 1)
+    tokens = token_count - first_output_token * (rows["output_tokens_only"] != EVERY_TOKEN)
     kinds = [rows["per_token"] == kind for kind in (PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, PER_CHOSEN_EXPERT)]
     groups = -(-tokens // np.maximum(1, rows["tokens_per_unit"]))
     experts = most_groups(tokens, rows["used_count"], rows["expert_count"])

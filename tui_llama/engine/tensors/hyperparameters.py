@@ -7,10 +7,13 @@ that no product of sizes requests an absurd amount of memory.
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from tui_llama.engine.tensors.expert_sizes import ExpertSizes
+
 MAX_LAYERS: Final = 1024
 MAX_SIZE: Final = 1 << 20  # of a vector: embedding, hidden layer, all heads together
 MAX_HEADS: Final = 1 << 12
 MAX_HEAD_DIM: Final = 1 << 12
+MAX_EXPERTS: Final = 1 << 12
 MAX_CONTEXT: Final = 1 << 30
 MAX_VOCAB: Final = 1 << 21
 
@@ -116,6 +119,8 @@ class LayerSizes:
     hidden_size: int
     """Elements between the two halves of the feed-forward block; 0 where experts have taken its place."""
     latent: LatentSizes | None = None
+    experts: ExpertSizes | None = None
+    """None: the layer has a dense feed-forward block only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,28 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpertMatrices:
+    """Matrices of the same shape in tiles, one for each expert of a layer.
+
+    Args:
+        name: The tensor's name.
+        first: The first expert's matrix; the others follow it.
+        count: Experts.
+        data: (bytes,) uint8, the tiles of all.
+    """
+
+    name: str
+    first: Matrix
+    count: int
+    data: ByteArray
+
+    @property
+    def expert_bytes(self) -> int:
+        """Bytes from one expert's tiles to the next."""
+        return len(self.first.data)
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddingMatrix:
     """The embedding, with rows as in the file.
 

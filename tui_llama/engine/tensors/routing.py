@@ -14,16 +14,17 @@ class Routing:
 
     Args:
         batch_tokens: Most tokens of a batch.
-        most: The greatest sizes of all layers; only `count` and `used_count` matter.
+        count: Most experts of a layer.
+        used: Most experts that a token uses in a layer.
     """
 
-    def __init__(self, batch_tokens: int, most: ExpertSizes) -> None:
-        used, groups = most.used_count, min(most.count, batch_tokens * most.used_count)
-        self.most_input_rows = most_input_rows(batch_tokens, used, most.count)
+    def __init__(self, batch_tokens: int, count: int, used: int) -> None:
+        groups = min(count, batch_tokens * used)
+        self.most_input_rows = most_input_rows(batch_tokens, used, count)
         self.chosen = np.zeros((batch_tokens, used), np.int32)
         self.weights = np.zeros((batch_tokens, used), np.float32)
         self.rows = np.zeros((batch_tokens, used), np.int32)
-        self._groups = np.zeros(most.count, np.int32)
+        self._groups = np.zeros(count, np.int32)
         self._group_count = np.zeros(1, np.int64)
         self._experts, self._first_rows, self._row_counts, self._first_inputs = (
             np.zeros(groups, np.int32) for _ in range(4)

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine import ops
-from tui_llama.engine.gguf.file import GgufFile, TensorInfo
+from tui_llama.engine.gguf.file import TENSOR_TYPES, GgufFile, TensorInfo
 from tui_llama.engine.layouts import weight_tile
 from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
 from tui_llama.engine.machine.memory import ZeroedRegions, padded, zeroed_array
-from tui_llama.engine.tensors.matrices import ByteArray, EmbeddingMatrix, Matrix
+from tui_llama.engine.tensors.matrices import ByteArray, EmbeddingMatrix, ExpertMatrices, Matrix
 from tui_llama.engine.tensors.repacking import Copy, Repacking, Source
 from tui_llama.errors import ModelFileError
 
@@ -76,6 +76,30 @@ class Weights:
             data = self._memory.take(layout.matrix_bytes(rows, columns))
             self._matrices[key] = _Part(Matrix(name, layout, rows, columns, data), first)
         return self._matrices[key].matrix
+
+    def expert_matrices(
+        self, name: str, count: int, first_count_total: tuple[int, int, int], columns: int
+    ) -> ExpertMatrices:
+        """Returns a range of rows of each expert's matrix; their tiles are zeros until `repacking`.
+
+        Args:
+            name: The tensor, which holds the experts' matrices one below the other.
+            count: Experts.
+            first_count_total: The first row, the number of rows, and the rows of one expert's whole matrix.
+            columns: Elements of a row.
+
+        Raises:
+            ModelFileError: the tensor is missing or of another shape.
+        """
+        first, rows, total = first_count_total
+        info = self.file.tensor_of_shape(name, (columns, total, count))
+        layout = FORMATS.get(info.type_id, weight_tile.F16_FORMAT)
+        size = layout.matrix_bytes(rows, columns)
+        data = self._memory.take(count * size)
+        for expert in range(count):
+            matrix = Matrix(name, layout, rows, columns, data[expert * size : (expert + 1) * size])
+            self._matrices[name, expert * total + first, rows] = _Part(matrix, expert * total + first)
+        return ExpertMatrices(name, self._matrices[name, first, rows].matrix, count, data)
 
     def vector(self, name: str, count: int) -> FloatArray:
         """Returns a vector as float32, padded with zeros to a multiple of 16: (padded count,).
@@ -140,21 +164,24 @@ class Weights:
             self.file.read_tensor(matrix.name, first_byte + offset, out)
 
         def decode() -> ByteArray:
-            size = matrix.rows * matrix.layout.row_bytes(matrix.columns)
-            return self._decoded_bytes(info)[first_byte : first_byte + size]
+            return self._decoded_bytes(info, part.first_row, matrix.rows)
 
         return Source(matrix, read, None if info.type_id in FORMATS else decode)
 
-    def _decoded_bytes(self, info: TensorInfo) -> ByteArray:
-        return self._decoded(info).view(np.uint8).reshape(-1)
+    def _decoded_bytes(self, info: TensorInfo, first_row: int = 0, rows: int | None = None) -> ByteArray:
+        return self._decoded(info, first_row, rows).view(np.uint8).reshape(-1)
 
-    def _decoded(self, info: TensorInfo) -> npt.NDArray[np.float16]:
-        """Returns a tensor of a type without kernels, decoded to float16 by the gguf package."""
+    def _decoded(self, info: TensorInfo, first_row: int, rows: int | None) -> npt.NDArray[np.float16]:
+        """Returns some or all rows of a tensor of a type without kernels, decoded to float16 by the gguf package."""
         from gguf import GGMLQuantizationType
         from gguf.quants import dequantize
 
         try:
-            values = dequantize(self.file.tensor_bytes(info.name), GGMLQuantizationType(info.type_id))
+            kind = TENSOR_TYPES[info.type_id]
+            row_bytes = info.shape[0] // kind.block_elements * kind.block_bytes
+            stored = np.empty(info.size_bytes if rows is None else rows * row_bytes, np.uint8)
+            self.file.read_tensor(info.name, first_row * row_bytes, stored)
+            values = dequantize(stored, GGMLQuantizationType(info.type_id))
         except (NotImplementedError, ValueError) as error:
             raise ModelFileError(
                 f"tensor {info.name!r} has type {info.type_name}, which cannot be decoded",

@@ -163,9 +163,9 @@ def multiply_experts(row_address: int, batch_address: int, first: int, last: int
     Units count through the tile rows of the first group, then of the second and so on; those of groups that are not
     there do nothing.
 
-    Plan row: `inner_kernel` is a matrix product, for which `weight` has the first expert's tiles and `extra` its bias;
-    the others follow `expert_stride` and `extra_stride` bytes apart. `units` is the number of tile rows of an expert,
-    each of `tile_row_bytes`. Scratch: see layouts/routing.py, with that of the product.
+    Plan row: `inner_kernel` is a matrix product, for which `weight` has the first expert's tiles, `extra` its bias and
+    `factor` its factor; the others follow `expert_stride`, `extra_stride` and 4 bytes apart. `units` is the number of
+    tile rows of an expert, each of `tile_row_bytes`. Scratch: see layouts/routing.py, with that of the product.
     """
     row = row_at(row_address)
     routing = routing_at(np.uintp(row.routing))
@@ -189,6 +189,8 @@ def multiply_experts(row_address: int, batch_address: int, first: int, last: int
         inner_row.output = row.output + first_rows[group] * row.output_stride
         if row.extra:
             inner_row.extra = row.extra + expert * row.extra_stride
+        if row.factor:
+            inner_row.factor = row.factor + expert * 4
         inner_batch.token_count = row_counts[group]
         call_kernel(
             np.uintp(row.inner_kernel), np.uintp(scratch), np.uintp(scratch + BATCH_AT), tile, end,
@@ -201,22 +203,17 @@ def add_experts(row_address: int, batch_address: int, first: int, last: int, scr
     """Adds what the experts of each token return, times their weights, in the order of rank. Unit: a token.
 
     Plan row: `input` is float32 in the order of the groups, `output` the tokens' sums, `columns` a multiple of 16;
-    `extra` is a factor for each expert, or 0; with `accumulate` the sum is added to the output's content. Scratch: room
-    for a vector of 16, and a number for each expert that a token uses.
+    with `accumulate` the sum is added to the output's content. Scratch: room for a vector of 16, and a number for each
+    expert that a token uses.
     """
     row, batch = row_at(row_address), batch_at(batch_address)
     routing = routing_at(np.uintp(row.routing))
     start, used = first_token(row, batch), routing.used_count
     total, weights = float32_at(np.uintp(scratch)), float32_at(np.uintp(scratch + 64))
     for unit in range(first, last):
-        chosen = int32_at(np.uintp(routing.chosen + unit * used * 4))
+        given = float32_at(np.uintp(routing.weights + unit * used * 4))
         for rank in range(used):
-            weight = np.float32(1.0)
-            if not routing.weighs_input:
-                weight = float32_at(np.uintp(routing.weights + unit * used * 4))[rank]
-            if row.extra:
-                weight *= float32_at(np.uintp(row.extra))[chosen[rank]]
-            weights[rank] = weight
+            weights[rank] = np.float32(1.0) if routing.weighs_input else given[rank]
         rows = np.uintp(routing.rows + unit * used * 4)
         for at in range(0, 4 * row.columns, 64):
             target = row.output + (start + unit) * row.output_stride + at

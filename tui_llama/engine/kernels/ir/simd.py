@@ -17,7 +17,7 @@ from numba.core import cgutils
 from tui_llama.engine.kernels.ir import dot_products
 from tui_llama.engine.kernels.ir.look_up import emit_look_up
 from tui_llama.engine.kernels.ir.scaled_products import emit_scaled_dot4, multiplies_signed_bytes
-from tui_llama.engine.layouts.plan_row import BATCH, ROW
+from tui_llama.engine.layouts.plan_row import BATCH, OUTPUT_TOKENS, ROW
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.toolchain.numba_codegen import helper, intrinsic
 
@@ -307,7 +307,7 @@ uint8_at = at_address(types.CPointer(types.uint8), "uint8_at")
 @helper
 def first_token(row: Any, batch: Any) -> Any:
     """Returns the first token of the batch that a plan row works on."""
-    return batch.first_output_token if row.output_tokens_only else 0
+    return batch.first_output_token if row.output_tokens_only == OUTPUT_TOKENS else 0
 
 
 @intrinsic

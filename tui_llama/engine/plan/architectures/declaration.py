@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from tui_llama.engine.plan.sizes.keys import Keys
+    from tui_llama.engine.tensors.expert_sizes import Gating
     from tui_llama.engine.tensors.hyperparameters import Hyperparameters, LayerSizes, QueryTemperature
 
 NumberRule: TypeAlias = Callable[["Keys"], float]
@@ -22,11 +23,17 @@ LayerRule: TypeAlias = Callable[["Keys", int, bool], bool]
 """Tells something of a layer, from the keys, the layer's number and whether it has a window."""
 SizesRule: TypeAlias = Callable[["Hyperparameters", "LayerSizes"], bool]
 """Tells something of a layer, from the sizes of the model and of the layer."""
+FlagRule: TypeAlias = Callable[["Keys"], bool]
+GatingRule: TypeAlias = Callable[["Keys"], "Gating"]
+ExpertSizeRule: TypeAlias = Callable[["Keys", int, int], int]
+"""Returns the size of an expert, from the keys, the dense block's size and the number of experts that a token uses."""
+SharedSizeRule: TypeAlias = Callable[["Keys", int, int], int]
+"""Returns the size of the shared expert, from the keys and the sizes of the dense block and of an expert."""
 TemperatureRule: TypeAlias = Callable[["Keys"], "QueryTemperature | None"]
 NormKind: TypeAlias = Literal["rms", "layer"]
 """Root-mean-square norm (Zhang and Sennrich 2019), or one that subtracts the mean too (Ba et al. 2016)."""
-Activation: TypeAlias = Literal["silu", "gelu", "relu_squared"]
-"""SiLU; GELU in its tanh form (Hendrycks and Gimpel 2016); the square of ReLU (So et al. 2021)."""
+Activation: TypeAlias = Literal["silu", "gelu", "relu_squared", "clamped_silu"]
+"""SiLU; GELU in its tanh form (Hendrycks and Gimpel 2016); the square of ReLU (So et al. 2021); what gpt-oss has."""
 
 
 def one(keys: "Keys") -> float:
@@ -147,6 +154,31 @@ class FeedForward:
 
 
 @dataclass(frozen=True, slots=True)
+class Experts:
+    """Mixtures of experts in the place of the dense feed-forward block."""
+
+    required: bool = True
+    """Files must have experts; else layers are dense in files without."""
+    gating: GatingRule = lambda keys: "softmax"
+    normalises: FlagRule = lambda keys: False
+    weights_scale: NumberRule = one
+    selects_by_logits: bool = False
+    weighs_input: bool = False
+    selection_bias: Literal["never", "optional", "required"] = "never"
+    hidden_size: ExpertSizeRule = field(default=lambda keys, hidden, used: hidden)
+    """Returns the elements between the two halves of an expert, from the dense block's and the experts used."""
+    shared_hidden_size: SharedSizeRule = lambda keys, hidden, own: 0
+    """The same of the expert that every token uses, from the dense block's and an expert's."""
+    shared_is_weighed: bool = False
+    """A number of the token's own weighs what the shared expert returns."""
+    has_experts: LayerRule = every_layer
+    """Layers that have experts, where a file has any."""
+    activation: Activation = "silu"
+    biases_required: bool = False
+    """The router and all experts must have biases."""
+
+
+@dataclass(frozen=True, slots=True)
 class Architecture:
     """Properties in which architectures differ.
 
@@ -159,6 +191,7 @@ class Architecture:
         head_norms: Norms of queries and keys.
         required_biases: Matrices that must have biases. Other biases are added where a file has them.
         feed_forward: The dense feed-forward block.
+        experts: What takes its place in some or all layers; None: nothing does.
         windows: Which layers have a window; None: none.
         attention_scale: Factor of scores.
         score_cap: Cap of scores.
@@ -185,6 +218,7 @@ class Architecture:
     head_norms: HeadNorms | None = None
     required_biases: frozenset[str] = frozenset()
     feed_forward: FeedForward = field(default_factory=FeedForward)
+    experts: Experts | None = None
     windows: Windows | None = None
     attention_scale: ScaleRule = by_head_size
     score_cap: NumberRule = no_cap

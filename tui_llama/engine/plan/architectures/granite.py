@@ -3,7 +3,14 @@
 Source: IBM Granite Team 2024 (Granite 3.0).
 """
 
-from tui_llama.engine.plan.architectures.declaration import Architecture, RotationRules, by_head_size, factor
+from tui_llama.engine.plan.architectures.declaration import (
+    Architecture,
+    Experts,
+    RotationRules,
+    by_head_size,
+    factor,
+)
+from tui_llama.engine.plan.architectures.expert_rules import always, shared_if_given
 from tui_llama.engine.plan.sizes.keys import Keys
 
 
@@ -24,6 +31,15 @@ GRANITE = Architecture(
     rotation=RotationRules(
         neighbours=True, has_factors=True, long_factors="with longrope", unrotated=_was_not_finetuned
     ),
+    attention_scale=_scale_of_scores,
+    embedding_scale=factor("embedding_scale"),
+    residual_scale=factor("residual_scale"),
+    logit_scale=_divided_logits,
+)
+GRANITEMOE = Architecture(
+    name="granitemoe",
+    rotation=RotationRules(neighbours=True, has_factors=True, long_factors="with longrope"),
+    experts=Experts(normalises=always, shared_hidden_size=shared_if_given),
     attention_scale=_scale_of_scores,
     embedding_scale=factor("embedding_scale"),
     residual_scale=factor("residual_scale"),

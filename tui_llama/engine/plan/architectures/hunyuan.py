@@ -1,6 +1,7 @@
 """Hunyuan: heads are normed after they have been rotated."""
 
-from tui_llama.engine.plan.architectures.declaration import Architecture, HeadNorms, RotationRules
+from tui_llama.engine.plan.architectures.declaration import Architecture, Experts, HeadNorms, RotationRules
+from tui_llama.engine.plan.architectures.expert_rules import always, shared_or_dense
 from tui_llama.engine.plan.sizes.keys import Keys
 
 
@@ -15,3 +16,10 @@ HUNYUAN_DENSE = Architecture(
     rotation=RotationRules(sections="mrope", base=_base_for_long_contexts),
     head_norms=HeadNorms(is_after_rotation=True),
 )
+HUNYUAN_MOE = Architecture(
+    name="hunyuan-moe",
+    rotation=RotationRules(),
+    head_norms=HeadNorms(is_after_rotation=True),
+    experts=Experts(normalises=always, shared_hidden_size=shared_or_dense),
+)
+"""Hunyuan with experts: Sun et al. 2024 (Hunyuan-Large)."""

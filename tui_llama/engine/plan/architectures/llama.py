@@ -2,9 +2,17 @@
 
 from tui_llama.engine.plan.architectures.declaration import (
     Architecture,
+    Experts,
     FeedForward,
     RotationRules,
     factor,
+)
+from tui_llama.engine.plan.architectures.expert_rules import (
+    always,
+    behind_dense_layers,
+    every_so_many,
+    of_own_key,
+    shared_if_given,
 )
 from tui_llama.engine.plan.sizes.keys import Keys
 from tui_llama.engine.tensors.hyperparameters import MAX_CONTEXT, QueryTemperature
@@ -26,9 +34,13 @@ def _mistral_temperature(keys: Keys) -> QueryTemperature | None:
 # Converters permute the rows of Q and K, so that rotations pair neighbours.
 _ROTATION = RotationRules(neighbours=True, has_factors=True, long_factors="with longrope")
 
+_EXPERTS_IF_ANY = Experts(required=False, normalises=always)
+"""Those of Mixtral: Jiang et al. 2024."""
+
 LLAMA = Architecture(
     name="llama",
     rotation=RotationRules(neighbours=True, whole_heads=True, has_factors=True, long_factors="with longrope"),
+    experts=_EXPERTS_IF_ANY,
 )
 MISTRAL3 = Architecture(
     name="mistral3",
@@ -39,6 +51,7 @@ MISTRAL3 = Architecture(
         reads_yarn_bounds=True,
         yarn_multiplier="divides",
     ),
+    experts=_EXPERTS_IF_ANY,
     temperature=_mistral_temperature,
 )
 """Ministral 3, Mistral Small 4: queries grow with their position."""
@@ -60,3 +73,15 @@ SMOLLM3 = Architecture(name="smollm3", rotation=RotationRules(neighbours=True, u
 """SmolLM 3: positions do not enter every fourth layer (Yang et al. 2025)."""
 INTERNLM2 = Architecture(name="internlm2", rotation=RotationRules(neighbours=True), output="own")
 ERNIE4_5 = Architecture(name="ernie4_5", rotation=RotationRules(neighbours=True, sections="mrope"))
+ERNIE4_5_MOE = Architecture(
+    name="ernie4_5-moe",
+    rotation=RotationRules(neighbours=True, sections="mrope"),
+    experts=Experts(
+        normalises=always,
+        selection_bias="optional",
+        hidden_size=of_own_key,
+        shared_hidden_size=shared_if_given,
+        has_experts=every_so_many(behind_dense_layers),
+    ),
+)
+"""ERNIE 4.5 with experts (Baidu 2025)."""

@@ -6,6 +6,7 @@ Source: OLMo Team 2025 (2 OLMo 2 Furious).
 from tui_llama.engine.plan.architectures.declaration import (
     NORMS_BEHIND,
     Architecture,
+    Experts,
     HeadNorms,
     RotationRules,
     Windows,
@@ -19,3 +20,11 @@ OLMO2 = Architecture(
     windows=Windows(size=0, period=4),
     output="own",
 )
+OLMOE = Architecture(
+    name="olmoe",
+    rotation=RotationRules(),
+    head_norms=HeadNorms(spans="all heads"),
+    experts=Experts(),
+    output="own",
+)
+"""OLMoE: Muennighoff et al. 2024."""

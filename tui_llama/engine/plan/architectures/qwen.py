@@ -3,10 +3,12 @@
 from tui_llama.engine.plan.architectures.declaration import (
     QUERY_KEY_VALUE,
     Architecture,
+    Experts,
     HeadNorms,
     Norms,
     RotationRules,
 )
+from tui_llama.engine.plan.architectures.expert_rules import always, own_or_share, shared_or_dense
 
 QWEN2 = Architecture(name="qwen2", rotation=RotationRules(), required_biases=QUERY_KEY_VALUE)
 QWEN2VL = Architecture(
@@ -22,3 +24,20 @@ QWEN3VL = Architecture(
     name="qwen3vl", rotation=RotationRules(sections="imrope", sections_required=True), head_norms=HeadNorms()
 )
 """The text part of Qwen 3-VL."""
+_EXPERTS = Experts(normalises=always, hidden_size=own_or_share)
+QWEN2MOE = Architecture(
+    name="qwen2moe",
+    rotation=RotationRules(),
+    required_biases=QUERY_KEY_VALUE,
+    experts=Experts(hidden_size=own_or_share, shared_hidden_size=shared_or_dense, shared_is_weighed=True),
+    output="own",
+)
+"""Qwen 1.5 and 2 with experts."""
+QWEN3MOE = Architecture(name="qwen3moe", rotation=RotationRules(), head_norms=HeadNorms(), experts=_EXPERTS)
+QWEN3VLMOE = Architecture(
+    name="qwen3vlmoe",
+    rotation=RotationRules(sections="imrope", sections_required=True),
+    head_norms=HeadNorms(),
+    experts=_EXPERTS,
+)
+"""The text part of Qwen 3-VL with experts."""

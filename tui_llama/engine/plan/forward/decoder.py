@@ -7,6 +7,7 @@ Source: Vaswani et al. 2017, with norms, rotary positions and gated feed-forward
 
 from tui_llama.engine.plan.architectures.declaration import Architecture
 from tui_llama.engine.plan.forward.attention import emit_attention
+from tui_llama.engine.plan.forward.experts import emit_experts
 from tui_llama.engine.plan.forward.feed_forward import emit_feed_forward
 from tui_llama.engine.plan.forward.plan_writer import PlanWriter, Values
 from tui_llama.engine.plan.forward.sublayer import emit_norm
@@ -43,4 +44,5 @@ def _emit_layer(plan: PlanWriter[Values], architecture: Architecture, residual: 
     emit_attention(plan, architecture, normed, residual, layer)
     if norms.before_feed_forward and not is_side_by_side:
         normed = emit_norm(plan, architecture, residual, block + norms.before_feed_forward)
-    emit_feed_forward(plan, architecture, normed, residual, layer)
+    emit_block = emit_feed_forward if plan.sizes.layers[layer].experts is None else emit_experts
+    emit_block(plan, architecture, normed, residual, layer)

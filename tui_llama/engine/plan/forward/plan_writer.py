@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 from tui_llama.engine.plan.architectures.declaration import Activation, NormKind
 
 if TYPE_CHECKING:
+    from tui_llama.engine.plan.forward.expert_writer import ExpertWriter
     from tui_llama.engine.tensors.hyperparameters import Hyperparameters
 
 Values = TypeVar("Values")
@@ -50,6 +51,11 @@ class PlanWriter(Protocol[Values]):
     @property
     def logits(self) -> Values:
         """Buffer for the logits."""
+        ...
+
+    @property
+    def experts(self) -> "ExpertWriter[Values]":
+        """The operations on mixtures of experts."""
         ...
 
     def has(self, name: str) -> bool:
@@ -133,6 +139,10 @@ class PlanWriter(Protocol[Values]):
 
     def gate(self, gates: Values, ups: Values, activation: Activation) -> Values:
         """Computes activation(gates) × ups."""
+        ...
+
+    def weigh(self, values: Values, weights: Values) -> None:
+        """Multiplies the values of each token by the sigmoid of a number, in place."""
         ...
 
     def activate(self, values: Values, activation: Activation) -> None:

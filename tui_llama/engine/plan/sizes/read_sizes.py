@@ -11,6 +11,7 @@ from typing import Final
 from tui_llama.engine.gguf.file import GgufFile
 from tui_llama.engine.layouts.attention import MOST_ROWS
 from tui_llama.engine.plan.architectures.declaration import Architecture
+from tui_llama.engine.plan.sizes.experts import read_experts
 from tui_llama.engine.plan.sizes.keys import OTHER_MODEL_HINT, Keys
 from tui_llama.engine.plan.sizes.latent import check_latent, read_latent
 from tui_llama.engine.plan.sizes.rotations import ASSUMED_CONTEXT, read_rotation
@@ -78,6 +79,7 @@ def _layers(keys: Keys, architecture: Architecture, context_length: int) -> tupl
     windows = read_windows(keys, architecture.windows)
     latent = read_latent(keys, architecture.latent_query_rank) if architecture.latent_query_rank else None
     sources = _sources(keys, architecture, windows)
+    experts = read_experts(keys, architecture.experts, hidden_sizes, tuple(window > 0 for window in windows))
     rotations: dict[tuple[int, bool], Rotation] = {}
     score_cap, temperature = architecture.score_cap(keys), architecture.temperature(keys)
     layers = []
@@ -106,6 +108,7 @@ def _layers(keys: Keys, architecture: Architecture, context_length: int) -> tupl
                 kv_source=sources[layer],
                 hidden_size=hidden_sizes[layer],
                 latent=latent,
+                experts=experts[layer],
             )
         )
     return tuple(layers)

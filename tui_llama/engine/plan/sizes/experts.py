@@ -1,0 +1,76 @@
+"""Reads the sizes of mixtures of experts, layer by layer.
+
+Source: llama.cpp, src/llama-model.cpp (`load_hparams`) and src/models, of October 2026.
+"""
+
+from tui_llama.engine.plan.architectures.declaration import Experts
+from tui_llama.engine.plan.sizes.keys import Keys
+from tui_llama.engine.tensors.expert_sizes import ExpertSizes
+from tui_llama.engine.tensors.hyperparameters import MAX_EXPERTS, MAX_SIZE
+
+_COUNT, _USED = "expert_count", "expert_used_count"
+_GROUPS, _USED_GROUPS = "expert_group_count", "expert_group_used_count"
+
+
+def read_experts(
+    keys: Keys, rules: Experts | None, hidden_sizes: tuple[int, ...], has_window: tuple[bool, ...]
+) -> tuple[ExpertSizes | None, ...]:
+    """Returns the experts of each layer; None for a layer that is dense.
+
+    Args:
+        keys: The file's keys.
+        rules: What the architecture declares.
+        hidden_sizes: The sizes of the layers' dense feed-forward blocks.
+        has_window: Whether each layer has a window.
+
+    Raises:
+        ModelFileError: a key is missing, out of bounds, or contradicts another.
+    """
+    nowhere = (None,) * keys.layer_count
+    if rules is None:
+        return nowhere
+    count = keys.count(_COUNT, MAX_EXPERTS)
+    if count == 0:
+        if rules.required:
+            raise keys.refuse(_COUNT, "models of this kind have experts")
+        return nowhere
+    used_counts = keys.sizes(_USED, count, keys.layer_count)
+    groups, used_groups = _groups(keys, count, max(used_counts))
+    scale = rules.weights_scale(keys)
+    layers: list[ExpertSizes | None] = []
+    for layer, (used, hidden) in enumerate(zip(used_counts, hidden_sizes, strict=True)):
+        if not rules.has_experts(keys, layer, has_window[layer]):
+            layers.append(None)
+            continue
+        own = keys.bounded("expert_feed_forward_length", rules.hidden_size(keys, hidden, used), MAX_SIZE)
+        layers.append(
+            ExpertSizes(
+                count=count,
+                used_count=used,
+                hidden_size=own,
+                gating=rules.gating(keys),
+                selects_by_logits=rules.selects_by_logits,
+                normalises=rules.normalises(keys),
+                weights_scale=scale,
+                group_count=groups,
+                used_group_count=used_groups,
+                weighs_input=rules.weighs_input,
+                shared_hidden_size=keys.bounded(
+                    "expert_shared_feed_forward_length", rules.shared_hidden_size(keys, hidden, own), MAX_SIZE, least=0
+                ),
+            )
+        )
+    return tuple(layers)
+
+
+def _groups(keys: Keys, count: int, used: int) -> tuple[int, int]:
+    """Returns the number of groups that experts lie in, and of those that are chosen from."""
+    groups = keys.count(_GROUPS, count)
+    if groups <= 1:
+        return 1, 1
+    if count % groups:
+        raise keys.refuse(_GROUPS, f"{groups} does not divide the {count} experts")
+    used_groups = keys.size(_USED_GROUPS, groups)
+    if used_groups * (count // groups) < used:
+        raise keys.refuse(_USED_GROUPS, f"{used_groups} groups have fewer than the {used} experts that a token uses")
+    return groups, used_groups
