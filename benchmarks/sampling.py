@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine import ops
-from tui_llama.engine.generation.sampling import SamplerChain
+from tui_llama.engine.generation.samplers.chain import SamplerChain
 from tui_llama.engine.toolchain.loader import load_kernels
 from tui_llama.sampling.settings import SamplingSettings
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from time import perf_counter
 
 from tui_llama.engine import open_model, ops
-from tui_llama.engine.generation.sampling import SamplerChain
+from tui_llama.engine.generation.samplers.chain import SamplerChain
 from tui_llama.engine.generation.speculation import BatchCosts, Speculation
 from tui_llama.engine.model.model import Model
 from tui_llama.engine.requests import DEFAULT_DRAFT_MAX

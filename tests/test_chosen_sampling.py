@@ -131,7 +131,7 @@ def test_where_the_file_makes_no_sense_the_catalogue_is_asked() -> None:
 
 
 def test_a_recommendation_that_is_no_field_is_passed_over() -> None:
-    assert chosen(UNKNOWN, mirostat=2.0) == chosen(UNKNOWN)
+    assert chosen(UNKNOWN, tail_free=2.0) == chosen(UNKNOWN)
 
 
 # --- types

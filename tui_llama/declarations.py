@@ -7,7 +7,7 @@ the options of the command line, and the help for all of them. This module knows
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import NoneType
@@ -85,6 +85,35 @@ class OneOf:
         return "one of " + ", ".join(text or '""' for text in self.texts)
 
 
+@dataclass(frozen=True, slots=True)
+class TextForm:
+    """The allowed texts: those that can be read.
+
+    Attributes:
+        read: Reads a text. Raises ValueError, which says what is wrong.
+        words: What the texts look like.
+        join: Makes one text of the values of an option that may be repeated; None where it may not.
+    """
+
+    read: Callable[[str], object]
+    words: str
+    join: Callable[[Sequence[str]], str] | None = None
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str) and not self.problem(value)
+
+    def __str__(self) -> str:
+        return self.words
+
+    def problem(self, text: str) -> str:
+        """Says what is wrong with a text; empty if it is allowed."""
+        try:
+            self.read(text)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+
 class Switch(NamedTuple):
     """An option that takes no value and sets its setting to `value`."""
 
@@ -97,6 +126,7 @@ def option(
     *flags: str,
     switches: tuple[Switch, ...] = (),
     choices: tuple[str, ...] = (),
+    form: TextForm | None = None,
     metavar: str = "",
     group: Group = Group.ANSWERS,
     applies: Applies = Applies.NEXT_ANSWER,
@@ -108,6 +138,7 @@ def option(
         flags: The options of the command line that take a value, such as "-t".
         switches: The options that take no value.
         choices: The allowed texts; none means all.
+        form: The form of the allowed texts; None means any.
         metavar: The word for the value in the help; empty means the usual word for its type.
         group: What the setting is about.
         applies: When a change has its effect.
@@ -117,6 +148,7 @@ def option(
         "flags": flags,
         "switches": switches,
         "choices": choices,
+        "form": form,
         "metavar": metavar,
         "group": group,
         "applies": applies,
@@ -146,7 +178,7 @@ class Setting:
     kind: type[str] | type[int] | type[float]
     default: Value
     explanation: str
-    range: Range | OneOf | None = None
+    range: Range | OneOf | TextForm | None = None
     flags: tuple[str, ...] = ()
     switches: tuple[Switch, ...] = ()
     metavar: str = ""
@@ -180,6 +212,8 @@ class Setting:
             value = _as_float(value)
         if type(value) is not self.kind:
             raise self._refusal(source, value, f"is not {_KIND_NAMES[self.kind]}")
+        if isinstance(self.range, TextForm) and isinstance(value, str) and (problem := self.range.problem(value)):
+            raise SettingsError(f"{source}: {problem}", f"It must be {self.allowed}.")
         if self.range is not None and value not in self.range:
             raise self._refusal(source, value, "is not allowed")
         return value
@@ -198,7 +232,7 @@ class Setting:
     @property
     def allowed(self) -> str:
         """The allowed values, in words."""
-        kind = "" if isinstance(self.range, OneOf) else _KIND_NAMES[self.kind]
+        kind = "" if isinstance(self.range, OneOf | TextForm) else _KIND_NAMES[self.kind]
         if self.kind is float and isinstance(self.range, Range) and self.range.maximum == math.inf:
             kind = "a finite number"
         return " ".join(filter(None, (kind, self.allowed_range)))
@@ -232,7 +266,7 @@ def declared_in(structure: type[msgspec.Struct], section: str = "") -> Iterator[
             kind,
             each.default,
             meta.description,
-            OneOf(details["choices"]) if details["choices"] else _range(kind, meta),
+            details["form"] or (OneOf(details["choices"]) if details["choices"] else _range(kind, meta)),
             details["flags"],
             details["switches"],
             details["metavar"] or "|".join(filter(None, details["choices"])) or _METAVARS[kind],

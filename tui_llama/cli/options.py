@@ -4,12 +4,12 @@ The parameter names are those of the settings, so that what is given here replac
 sense is wrong usage, in the words in which the settings file and a variable are refused.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import click
 
-from tui_llama.declarations import NONE, OneOf, Setting
+from tui_llama.declarations import NONE, OneOf, Setting, TextForm
 from tui_llama.errors import SettingsError
 from tui_llama.settings import SAMPLING, SETTINGS
 
@@ -112,10 +112,24 @@ class SeveralOf(click.ParamType[tuple[Any, ...]]):
 
 
 def _options_of(setting: Setting) -> Iterable[Callable[[Command], Command]]:
-    if setting.flags:
+    if setting.flags and isinstance(setting.range, TextForm) and setting.range.join is not None:
+        yield _repeated_option(setting, setting.range.join)
+    elif setting.flags:
         yield value_option(setting)
     for switch in setting.switches:
         yield click.option(switch.flag, setting.key, flag_value=switch.value, default=None, help=switch.explanation)
+
+
+def _repeated_option(setting: Setting, join: Callable[[Sequence[str]], str]) -> Callable[[Command], Command]:
+    """Makes an option that may be repeated; its values make one text, which is checked."""
+
+    def joined(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str | None:
+        return ValueOf(setting).convert(join(values), option, context) if values else None
+
+    words = f"{setting.explanation} May be repeated."
+    return click.option(
+        *setting.flags, setting.key, multiple=True, metavar=setting.metavar, help=words, callback=joined
+    )
 
 
 def _value_option(setting: Setting, kind: Any, metavar: str, **details: Any) -> Callable[[Command], Command]:

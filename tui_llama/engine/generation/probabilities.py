@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tui_llama.engine.events import TokenProbability
-from tui_llama.engine.generation.sampling import Candidates
+from tui_llama.engine.generation.samplers.candidates import Candidates
 from tui_llama.engine.token_sequence import Logits
 
 

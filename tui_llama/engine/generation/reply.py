@@ -9,8 +9,6 @@ from functools import partial
 from time import perf_counter
 from typing import TypeAlias
 
-import numpy as np
-
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.events import (
     Finished,
@@ -28,7 +26,7 @@ from tui_llama.engine.generation.grammar.binding import bind_answer, compile_gra
 from tui_llama.engine.generation.grammar.compiled import CompiledGrammars, grammar_source
 from tui_llama.engine.generation.loop_guard import LoopGuard
 from tui_llama.engine.generation.probabilities import token_probability
-from tui_llama.engine.generation.sampling import SamplerChain
+from tui_llama.engine.generation.samplers.chain import SamplerChain
 from tui_llama.engine.generation.speculation import BatchCosts, Speculation
 from tui_llama.engine.generation.thinking import Thinking
 from tui_llama.engine.model.interface import LanguageModel
@@ -87,7 +85,7 @@ class Reply:
         self._turn = request.turn
         self._should_stop = should_stop
         self._prompt_cache = prompt_cache
-        self._sampler = SamplerChain(request.sampling, model.vocab_size)
+        self._sampler = SamplerChain(request.sampling, model.vocab_size, model.tokenizer)
         self._batch_costs = costs
         self._cost = _Cost()
         self._loop_guard = LoopGuard(model.tokenizer.piece) if request.loop_guard else None
@@ -115,7 +113,7 @@ class Reply:
         logits = yield from self._read(prompt.token_ids, self._why_read_again(prompt))
         reason = StopReason.STOPPED
         if logits is not None:
-            self._accept(prompt.token_ids)
+            self._sampler.accept_all(prompt.token_ids)
             draft_max, fitting = self._request.draft_max, None if self._grammar is None else self._grammar.draft
             ahead = Speculation(self._sequence, prompt.token_ids, draft_max, self._batch_costs, fitting)
             reason = yield from self._generate(logits, ahead)
@@ -241,11 +239,6 @@ class Reply:
         if self._sequence.exact_tokens < len(self._sequence):
             yield from self._tell_of_room()
         return logits
-
-    def _accept(self, token_ids: list[int]) -> None:
-        """Passes the end of the prompt to the sampler: penalties count it, as in llama.cpp."""
-        for token_id in token_ids[max(0, len(token_ids) - self._request.sampling.penalty_last_n) :]:
-            self._sampler.accept(token_id)
 
     # --- sample, decode, yield ------------------------------------------------------------------------------
 

@@ -1,8 +1,7 @@
-"""The sampling steps against llama.cpp's own test values, a naive twin, and the laws of chance."""
+"""The chain of samplers against a naive twin and the laws of chance."""
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,110 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from tests.engine.generation.samplers.few import random_logits
 from tests.naive import sampling as naive
-from tui_llama.engine.generation.sampling import (
-    Candidates,
-    FloatArray,
-    MinP,
-    Penalties,
-    SamplerChain,
-    Temperature,
-    TopK,
-    TopP,
-    UniformNumbers,
-    choosing_steps,
-    draw,
-)
-from tui_llama.errors import EngineError, SettingsError, ShapeMismatchError
+from tui_llama.engine.generation.samplers.building import Builder
+from tui_llama.engine.generation.samplers.candidates import Candidates, FloatArray
+from tui_llama.engine.generation.samplers.chain import SamplerChain
+from tui_llama.engine.generation.samplers.random_numbers import UniformNumbers
+from tui_llama.errors import CallerError, EngineError, SettingsError, ShapeMismatchError
+from tui_llama.sampling.chain import chain_names
 from tui_llama.sampling.settings import SamplingSettings
+from tui_llama.sampling.texts import LETTERS, samplers_text
 
 FOUR = (0.1, 0.2, 0.3, 0.4)
-FIVE = (0.2,) * 5
 PLAIN = SamplingSettings(seed=1, top_k=0, top_p=1, min_p=0, temperature=1)
-
-
-def candidates(probabilities: Sequence[float]) -> Candidates:
-    return Candidates(np.log(np.array(probabilities, np.float32)))
-
-
-def probabilities_of(left: Candidates) -> list[float]:
-    weights = left.weights()
-    return [float(weight) for weight in weights / weights.sum()]
-
-
-def random_logits(vocab_size: int, seed: int = 0) -> FloatArray:
-    logits: FloatArray = np.random.default_rng(seed).normal(0, 3, vocab_size).astype(np.float32)
-    return logits
-
-
-# --- llama.cpp's own values ---
-
-
-@pytest.mark.parametrize(
-    ("k", "expected"),
-    [(1, [1.0]), (3, [0.44444, 0.33333, 0.22222]), (4, [0.4, 0.3, 0.2, 0.1])],
-)
-def test_top_k_keeps_the_best_in_order(k: int, expected: list[float]) -> None:
-    assert probabilities_of(TopK(k).apply(candidates(FOUR))) == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("p", "expected"),
-    [
-        (0.0, [1.0]),
-        (0.7, [0.571429, 0.428571]),
-        (0.8, [0.44444, 0.33333, 0.22222]),
-    ],
-)
-def test_top_p_keeps_the_best_until_they_add_up(p: float, expected: list[float]) -> None:
-    assert probabilities_of(TopP(p).apply(candidates(FOUR))) == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("p", "expected"),
-    [
-        (0.24, [0.1, 0.2, 0.3, 0.4]),
-        (0.26, [0.22222, 0.33333, 0.44444]),
-        (0.49, [0.22222, 0.33333, 0.44444]),
-        (0.51, [0.428571, 0.571429]),
-        (0.74, [0.428571, 0.571429]),
-        (0.76, [1.0]),
-        (1.0, [1.0]),
-        (1.05, [1.0]),
-    ],
-)
-def test_min_p_keeps_what_is_probable_enough_in_its_order(p: float, expected: list[float]) -> None:
-    assert probabilities_of(MinP(p).apply(candidates(FOUR))) == pytest.approx(expected, abs=1e-5)
-
-
-def test_temperature_one_changes_no_probability() -> None:
-    assert probabilities_of(Temperature(1.0).apply(candidates(FOUR))) == pytest.approx(FOUR, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("tokens", "expected"),
-    [
-        ((0,), [0, 0.25, 0.25, 0.25, 0.25]),
-        ((0, 1, 2), [0, 0, 0, 0.5, 0.5]),
-        ((0, 1, 2, 0, 0), [0, 0, 0, 0.5, 0.5]),
-    ],
-)
-def test_the_repeat_penalty_makes_used_tokens_less_likely(tokens: tuple[int, ...], expected: list[float]) -> None:
-    step = Penalties(Counter(tokens), len(tokens), 50.0, 0.0, 0.0)
-    assert probabilities_of(step.apply(candidates(FIVE))) == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("tokens", "expected"),
-    [
-        ((0,), [0.000011, 0.249997, 0.249997, 0.249997, 0.249997]),
-        ((0, 1, 2), [0.000023, 0.000023, 0.000023, 0.499966, 0.499966]),
-        ((0, 1, 2, 0, 0), [0.000000, 0.000023, 0.000023, 0.499977, 0.499977]),
-    ],
-)
-def test_frequency_and_presence_are_subtracted(tokens: tuple[int, ...], expected: list[float]) -> None:
-    step = Penalties(Counter(tokens), len(tokens), 1.0, 5.0, 5.0)
-    assert probabilities_of(step.apply(candidates(FIVE))) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -132,8 +40,9 @@ def test_a_queue_of_steps_keeps_what_follows_from_the_formulas(top_k: int, top_p
     logits = np.log(np.arange(1, 10001, dtype=np.float32))
     left = Candidates(logits)
     settings = SamplingSettings(top_k=top_k, top_p=top_p, min_p=min_p, temperature=1)
-    for step in choosing_steps(settings):
-        left = step.apply(left)
+    builder = Builder(settings, len(logits), 0, None)
+    for name in chain_names(settings)[:-1]:
+        left = builder.step(name).apply(left)
     expected = naive.chain(logits.tolist(), settings)
     assert abs(len(left.logits) - len(expected)) <= 1  # sums in float32 may meet the limit a token later
     assert left.token_id(int(left.logits.argmax())) == 9999
@@ -228,6 +137,37 @@ def test_only_the_last_tokens_are_penalised() -> None:
     assert chain.sample(logits) == 1
 
 
+def test_greedy_comes_after_what_drops_the_best() -> None:
+    settings = SamplingSettings(temperature=0, xtc_probability=1, xtc_threshold=0.1, top_k=0, top_p=1, min_p=0)
+    assert SamplerChain(settings, 4).sample(np.log(np.array(FOUR, np.float32))) == 0
+
+
+def test_samplers_work_in_the_order_of_the_settings() -> None:
+    logits = np.log(np.array([0.5, 0.3, 0.2], np.float32))
+    first = SamplingSettings(seed=1, samplers="penalties;top_k", top_k=1, presence_penalty=2)
+    for settings, token_id in ((first, 1), (structs.replace(first, samplers="top_k;penalties"), 0)):
+        chain = SamplerChain(settings, 3)
+        chain.accept(0)
+        assert chain.sample(logits) == token_id
+
+
+def test_each_sampler_has_random_numbers_of_its_own() -> None:
+    plain = SamplerChain(PLAIN, 4)
+    with_xtc = SamplerChain(structs.replace(PLAIN, xtc_probability=1e-9), 4)
+    logits = np.log(np.array(FOUR, np.float32))
+    assert [plain.sample(logits) for _ in range(50)] == [with_xtc.sample(logits) for _ in range(50)]
+
+
+def test_biases_come_before_all_and_count_together() -> None:
+    chain = SamplerChain(SamplingSettings(temperature=0, logit_bias="0+1 0+1.5 2-inf 99+1"), 3, None, [1])
+    assert chain.sample(np.array([0, 9, 9], np.float32)) == 0
+
+
+def test_a_text_in_the_settings_needs_a_tokenizer() -> None:
+    with pytest.raises(CallerError):
+        SamplerChain(SamplingSettings(logit_bias='"Hello"+1'), 3)
+
+
 def test_logits_are_not_changed() -> None:
     logits = random_logits(500)
     before = logits.copy()
@@ -314,6 +254,25 @@ SHARE = extreme(0.0, 1.0, 1 - 1e-12, 1 - 2**-53, lowest=0, highest=1)
         frequency_penalty=SIGNED,
         presence_penalty=SIGNED,
         penalty_last_n=st.sampled_from([0, 1, 64, 2**31 - 1]),
+        typical_p=SHARE,
+        top_n_sigma=SIGNED,
+        min_keep=st.sampled_from([0, 1, 5, 2**31 - 1]),
+        xtc_probability=SHARE,
+        xtc_threshold=SHARE,
+        dynatemp_range=extreme(0.0, 0.5, lowest=0, highest=LARGE[-1]),
+        dynatemp_exponent=extreme(0.0, 1.0, lowest=0, highest=LARGE[-1]),
+        dry_multiplier=extreme(0.0, 0.8, lowest=0, highest=LARGE[-1]),
+        dry_base=extreme(0.0, 1.0, 1.75, lowest=0, highest=LARGE[-1]),
+        dry_allowed_length=st.sampled_from([0, 1, 2, 2**31 - 1]),
+        dry_penalty_last_n=st.sampled_from([0, 1, 64, 2**31 - 1]),
+        dry_sequence_breakers=st.just("none"),
+        mirostat=st.sampled_from([0, 0, 0, 1, 2]),
+        mirostat_tau=extreme(0.0, 5.0, lowest=0, highest=LARGE[-1]),
+        mirostat_eta=extreme(0.0, 0.1, lowest=0, highest=LARGE[-1]),
+        adaptive_target=extreme(-1.0, 0.3, lowest=-1, highest=1),
+        adaptive_decay=extreme(0.0, 0.9, lowest=0, highest=0.99),
+        samplers=st.lists(st.sampled_from(list(LETTERS)), max_size=12).map(samplers_text) | st.just("edskypmxt"),
+        logit_bias=st.sampled_from(["", "3+1e300 4-1e300 5-inf", "0+2 0+3 11-1"]),
     ),
     scale=st.sampled_from([0.0, 1e-45, 1.0, 30.0, 1e30, 3e38]),
     used=st.lists(st.integers(0, 9), max_size=30),
@@ -324,8 +283,7 @@ def test_whatever_the_settings_allow_a_token_is_chosen_without_a_warning(
     logits = np.linspace(-1, 1, 12, dtype=np.float32)[::-1].copy() * np.float32(scale)
     logits[10] = -math.inf
     chain = SamplerChain(settings, 12)
-    for token_id in used:
-        chain.accept(token_id)
+    chain.accept_all(used)
     for _ in range(3):
         token_id = chain.sample(logits)
         assert 0 <= token_id < 12 and token_id != 10
@@ -399,30 +357,11 @@ def test_selecting_is_as_its_naive_twin(logits: list[float], count: int) -> None
     assert list(zip(top.ids.tolist(), top.logits.tolist(), strict=True)) == expected
 
 
-@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 0.999])
-def test_top_p_finds_the_same_with_and_without_sorting_first(p: float) -> None:
-    logits = random_logits(5000)
-    unsorted = TopP(p).apply(Candidates(logits))
-    presorted = TopP(p).apply(Candidates(logits).sorted())
-    assert unsorted.ids is not None
-    assert presorted.ids is not None
-    assert abs(len(unsorted.ids) - len(presorted.ids)) <= 1  # the sum of all is added up in another order
-    common = min(len(unsorted.ids), len(presorted.ids))
-    assert np.array_equal(unsorted.ids[:common], presorted.ids[:common])
-
-
 def test_selecting_from_a_large_vocabulary_is_as_its_naive_twin() -> None:
     logits = random_logits(20011)
     top = Candidates(logits).top(40)
     assert top.ids is not None
     assert top.ids.tolist() == [token_id for token_id, _ in naive.select_top(logits.tolist(), 40)]
-
-
-@pytest.mark.parametrize(
-    ("uniform", "token_id"), [(0.0, 0), (0.0999, 0), (0.11, 1), (0.59, 2), (0.61, 3), (0.9999999, 3)]
-)
-def test_drawing_goes_by_running_sums(uniform: float, token_id: int) -> None:
-    assert draw(candidates(FOUR), uniform) == token_id
 
 
 def test_the_random_numbers_are_those_of_the_mersenne_twister() -> None:
