@@ -132,6 +132,8 @@ class Xtc:
         if len(candidates) < 2 or self.numbers.next_single() > single(self.probability):
             return candidates
         ordered = candidates.checked().sorted()
-        last = int(np.count_nonzero(ordered.probabilities() >= single(self.threshold))) - 1
+        probabilities = ordered.probabilities()
+        is_likely = (probabilities >= single(self.threshold)) & (probabilities > 0)  # the last may not be excluded
+        last = int(np.count_nonzero(is_likely)) - 1
         is_dropping = last > 0 and len(ordered) - last >= self.min_keep
         return ordered.without_best(last) if is_dropping else ordered
