@@ -9,6 +9,8 @@ from functools import partial
 from time import perf_counter
 from typing import TypeAlias
 
+import numpy as np
+
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.events import (
     Finished,

@@ -159,8 +159,8 @@ def test_each_sampler_has_random_numbers_of_its_own() -> None:
 
 
 def test_biases_come_before_all_and_count_together() -> None:
-    chain = SamplerChain(SamplingSettings(temperature=0, logit_bias="0+1 0+1.5 2-inf 99+1"), 3, None, [1])
-    assert chain.sample(np.array([0, 9, 9], np.float32)) == 0
+    chain = SamplerChain(SamplingSettings(temperature=0, logit_bias="0+1 0+1.5 1-9 2-inf 99+1"), 3)
+    assert chain.sample(np.array([0, 11, 19], np.float32)) == 0
 
 
 def test_a_text_in_the_settings_needs_a_tokenizer() -> None:
@@ -205,7 +205,7 @@ def test_a_token_that_is_ruled_out_is_never_drawn() -> None:
 
 def test_nothing_left_to_choose_is_an_error() -> None:
     chain = SamplerChain(SamplingSettings(temperature=0), 10)
-    with pytest.raises(EngineError):
+    with pytest.raises(EngineError, match="ruled out"):
         chain.sample(np.full(10, -math.inf, np.float32))
 
 

@@ -1,9 +1,7 @@
 """Makes the samplers of a chain by their names, each with what it needs: histories, random numbers, a tokenizer."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
-
-import numpy as np
 
 from tui_llama.engine.generation.samplers.breakers import Words, breakers_in
 from tui_llama.engine.generation.samplers.candidates import Candidates
@@ -63,6 +61,7 @@ class Builder:
         """Makes the step of that name."""
         settings = self._settings
         makers: Mapping[str, Callable[[], SamplingStep]] = {
+            names.LOGIT_BIAS: self._bias,
             names.PENALTIES: self._penalties,
             names.DRY: self._dry,
             names.TOP_N_SIGMA: lambda: TopNSigma(settings.top_n_sigma),
@@ -86,19 +85,14 @@ class Builder:
         }
         return makers[name]()
 
-    def bias(self, ruled_out: Iterable[int]) -> LogitBias | None:
-        """Makes the step that adds biases, of a text to each of its tokens; None if there are none.
-
-        Args:
-            ruled_out: Tokens that may never be chosen.
-        """
+    def _bias(self) -> LogitBias:
+        """Makes the step that adds biases; of a text to each of its tokens, and of a token named twice both."""
         biases: dict[int, float] = {}
         for token, bias in read_biases(self._settings.logit_bias):
             for token_id in (token,) if isinstance(token, int) else self._tokenizer.tokenize(token):
                 if token_id < self._vocab_size:  # the settings may be those of another model
                     biases[token_id] = biases.get(token_id, 0.0) + bias
-        biases |= dict.fromkeys(ruled_out, -np.inf)
-        return LogitBias(biases) if biases else None
+        return LogitBias(biases)
 
     @property
     def _tokenizer(self) -> Words:

@@ -83,9 +83,14 @@ class Candidates:
         """Returns the candidates themselves.
 
         Raises:
-            EngineError: there is no highest logit. To NumPy, NaN is also the highest.
+            EngineError: there is no highest logit, or all candidates are excluded. To NumPy, NaN is also the highest.
         """
-        if not math.isfinite(self.highest()):
+        highest = self.highest()
+        if highest == -np.inf:
+            raise EngineError(
+                "No token may follow: everything is ruled out", "Take back a bias of tokens, or loosen the grammar."
+            )
+        if not math.isfinite(highest):
             raise _no_numbers()
         return self
 

@@ -8,16 +8,16 @@ Which samplers are at work, and in which order, is said in `tui_llama.sampling.c
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from tui_llama.engine.generation.samplers.breakers import Words
-from tui_llama.engine.generation.samplers.building import Builder, SamplingStep
+from tui_llama.engine.generation.samplers.building import Builder
 from tui_llama.engine.generation.samplers.candidates import Candidates, FloatArray
 from tui_llama.engine.generation.samplers.choosing import AdaptiveP
 from tui_llama.errors import ShapeMismatchError
-from tui_llama.sampling.chain import LOGIT_BIAS, chain_names, chain_words
+from tui_llama.sampling.chain import chain_names, chain_words
 from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.settings import SAMPLING, check_fields
 
@@ -31,7 +31,6 @@ class SamplerChain:
         settings: The sampling settings.
         vocab_size: Length of the logits that `sample` gets.
         words: The tokenizer, for texts in the settings: sequence breakers, and biases of texts.
-        ruled_out: Tokens that may never be chosen.
 
     Attributes:
         seed: The seed in use, 32 bits: the same settings, seed, tokens and logits give the same answer.
@@ -41,22 +40,14 @@ class SamplerChain:
         CallerError: the settings have texts, and there is no tokenizer.
     """
 
-    def __init__(
-        self,
-        settings: SamplingSettings,
-        vocab_size: int,
-        words: Words | None = None,
-        ruled_out: Iterable[int] = (),
-    ) -> None:
+    def __init__(self, settings: SamplingSettings, vocab_size: int, words: Words | None = None) -> None:
         check_settings(settings)
         self.seed = (secrets.randbits(32) if settings.seed is None else settings.seed) & 0xFFFFFFFF
         self._settings = settings
         self._vocab_size = vocab_size
         builder = Builder(settings, vocab_size, self.seed, words)
         *steps, last = chain_names(settings)
-        bias = builder.bias(ruled_out)
-        self._steps: list[SamplingStep] = [] if bias is None else [bias]
-        self._steps += (builder.step(name) for name in steps if name != LOGIT_BIAS)
+        self._steps = [builder.step(name) for name in steps]
         self._chooser = builder.chooser(last)
         self._histories = builder.histories
 
