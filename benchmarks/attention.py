@@ -29,7 +29,7 @@ from tui_llama.engine.layouts.plan_row import PER_TOKEN_GROUP, ROW
 from tui_llama.engine.machine.memory import zeroed_array
 from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.plan.runner import PlanRunner
-from tui_llama.engine.state_file import StateShape
+from tui_llama.engine.state_shape import StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.threads.team import ThreadTeam
 from tui_llama.engine.toolchain.loader import LoadedCode, linked
@@ -89,10 +89,12 @@ class Attention:
 
     def __init__(self, sizes: Sizes, positions: int, tokens: int) -> None:
         self._sizes = sizes
-        shape = CacheShape(StateShape(sizes.layers, sizes.kv_heads, sizes.head_dim, sizes.cache_type), positions)
+        shape = CacheShape(
+            StateShape.uniform(sizes.layers, sizes.kv_heads, sizes.head_dim, sizes.cache_type), positions
+        )
         self._cache = KeyValueCache(shape)
         _fill(self._cache)
-        width = shape.padded_head_dim
+        width = shape.width(sizes.head_dim)
         queries = zeroed_array((tokens, sizes.heads, width), np.float32)
         queries[...] = np.random.default_rng(1).standard_normal(queries.shape, np.float32)
         outputs = zeroed_array((tokens, sizes.heads * sizes.head_dim), np.float32)
@@ -102,15 +104,17 @@ class Attention:
         for name, value in {
             "input": queries.ctypes.data, "input_stride": queries.strides[0], "output": outputs.ctypes.data,
             "output_stride": outputs.strides[0], "shared": shared.ctypes.data, "shared_runs": runs,
-            "units": sizes.kv_heads * -(-32 // sizes.kv_heads), "heads": sizes.heads, "kv_heads": sizes.kv_heads,
-            "head_dim": sizes.head_dim, "padded_head_dim": width, "layer": np.arange(sizes.layers),
+            "units": sizes.kv_heads * -(-32 // sizes.kv_heads), "heads": sizes.heads,
+            "head_dim": sizes.head_dim, "padded_head_dim": width,
             "scale": sizes.head_dim**-0.5, "per_token": PER_TOKEN_GROUP, "barrier": 1,
             "tokens_per_unit": attention_sizes.MOST_ROWS * sizes.kv_heads // sizes.heads,
-            "cache_type": shape.kernel_type,
         }.items():  # fmt: skip
             rows[name] = value
+        for layer in range(sizes.layers):
+            for name, value in shape.row_fields(layer).items():
+                rows[layer][name] = value
         steps = [PlanStep("attention", "")] * sizes.layers
-        scratch = attention_sizes.scratch_bytes(width)
+        scratch = attention_sizes.scratch_bytes(width, width)
         plan = Plan(rows, steps, None, None, scratch, [queries, outputs, shared])  # type: ignore[arg-type]
         plan.set_kernels()
         self._team = ThreadTeam(sizes.threads)
@@ -133,7 +137,7 @@ class Attention:
         start = perf_counter()
         self._runner.run(
             keys=self._cache.keys_address, values=self._cache.values_address, token_count=tokens, first_position=depth,
-            first_output_token=0, context_size=self._cache.shape.padded_context,
+            first_output_token=0,
         )  # fmt: skip
         return perf_counter() - start
 
@@ -141,13 +145,13 @@ class Attention:
 def _fill(cache: KeyValueCache) -> None:
     """Fills the cache with random keys and values. Quantised ones are in a valid range."""
     chance, shape = np.random.default_rng(0), cache.shape
-    sizes = shape.state.kv_shape(RUN_POSITIONS)
+    sizes = shape.state.kv_shape(shape.state.groups[0], RUN_POSITIONS)
     for first in range(0, shape.context_size, RUN_POSITIONS):
         if shape.state.dtype == "f16":
             rows: Any = chance.standard_normal(sizes, np.float32).astype(np.float16)
         else:
-            rows = np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:4], sizes[4] // 34))
-        cache.fill(first, rows[:, :, : shape.context_size - first])
+            rows = np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:3], sizes[3] // 34))
+        cache.fill(0, first, rows[:, : shape.context_size - first])
     cache.append(shape.context_size)
 
 

@@ -23,7 +23,8 @@ from benchmarks.resume import forget
 from tui_llama.engine.model.kv_moves import PositionMoves
 from tui_llama.engine.model.sequence import Sequence
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.state_file import RECORD_TOKENS, StateFingerprint, StateShape
+from tui_llama.engine.state_file import StateFingerprint
+from tui_llama.engine.state_shape import RECORD_TOKENS, StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.token_sequence import LogitsRows
 from tui_llama.errors import CallerError
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--folder", type=Path, help="where to write; else a temporary folder")
     options = parser.parse_args()
-    state_shape = StateShape(options.layers, options.kv_heads, options.head_dim, options.cache_type)
+    state_shape = StateShape.uniform(options.layers, options.kv_heads, options.head_dim, options.cache_type)
     model = _NoModel(CacheShape(state_shape, options.tokens + 1))
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
@@ -87,13 +88,13 @@ def main() -> None:
 
 def _filled(model: _NoModel, count: int) -> Sequence:
     chat, chance = Sequence(model), np.random.default_rng(0)
-    sizes = model.state_shape.kv_shape(RECORD_TOKENS)
+    sizes = model.state_shape.kv_shape(model.state_shape.groups[0], RECORD_TOKENS)
     if model.state_shape.dtype == "f16":
         rows: Any = chance.standard_normal(sizes, np.float32).astype(np.float16)
     else:
-        rows = np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:4], sizes[4] // 34))
+        rows = np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:3], sizes[3] // 34))
     for first in range(0, count, RECORD_TOKENS):
-        chat.fill(first, rows[:, :, : count - first])
+        chat.fill(0, first, rows[:, : count - first])
     chat.adopt([int(token_id) for token_id in chance.integers(0, _VOCAB_SIZE, count)])
     return chat
 

@@ -108,7 +108,7 @@ def test_what_was_taken_in_is_no_replys_before_it_is_stored_for_its_chat() -> No
     engine = engine_with(model)
     engine.session_transfer()
     past = list(range(40))
-    model.sequences[0].fill(0, sequence_of(past).kv(0, 40))
+    model.sequences[0].fill(0, 0, sequence_of(past).kv(0, 0, 40))
     model.sequences[0].adopt(past, is_foreign=True)
     events = list(engine.reply(CompleteRequest(1, "", GREEDY, max_tokens=1, ledger=(*past, 7)), never))
     assert usage_of(events).reused_tokens == 0

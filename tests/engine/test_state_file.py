@@ -22,32 +22,36 @@ from tests.scale import scaled
 from tui_llama.engine.prompt_cache.segment_scan import read_kv, scan, still_holds
 from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment, cut, cut_to_records
 from tui_llama.engine.state_file import (
-    HEADER_BYTES,
     NO_PARENT,
-    KvArray,
+    PartPlace,
     RecordPlace,
     Segment,
     SegmentHeader,
     StateFingerprint,
-    StateShape,
     TokenIds,
     decoded_header,
+    header_bytes,
 )
+from tui_llama.engine.state_shape import KvArray, LayerGroup, StateShape
 from tui_llama.errors import CallerError, ShapeMismatchError, StateFileError, StateVersionError
 from tui_llama.files.storage import DiskStorage
 from tui_llama.files.token_digest import TokenChain
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FINGERPRINT = StateFingerprint(model=bytes(range(32)), configuration=b"configuration 01", engine_abi=7)
-SHAPE = StateShape(layer_count=2, kv_heads=1, head_dim=4)
-QUANTISED = StateShape(layer_count=1, kv_heads=2, head_dim=40, dtype="q8_0")
+SHAPE = StateShape.uniform(layer_count=2, kv_heads=1, head_dim=4)
+QUANTISED = StateShape.uniform(layer_count=1, kv_heads=2, head_dim=40, dtype="q8_0")
 HEADER = SegmentHeader(
     FINGERPRINT, SHAPE, segment_id=b"0123456789abcdef", parent_id=NO_PARENT, first_position=0,
     chain_digest=FINGERPRINT.chain.digest, owner=b"owner of a chat.",
 )  # fmt: skip
-# Offsets of fields, from the card at the top of the module.
+# Offsets of fields, from docs/state-file.md.
 MAJOR, MINOR, HEADER_LENGTH, INCOMPATIBLE, COMPATIBLE = 8, 10, 12, 16, 20
-ELEMENT_TYPE, LAYERS, KV_HEADS, HEAD_DIM, PARENT, FIRST_POSITION = 76, 80, 84, 88, 112, 128
+ELEMENT_TYPE, GROUPS, LAYERS, PARENT, FIRST_POSITION = 76, 80, 84, 112, 128
+KIND, KV_HEADS, KEY_DIM, VALUE_DIM, WINDOW, GROUP_LAYERS, FIRST_LAYER = 192, 196, 200, 204, 208, 212, 224
+HEADER_BYTES = header_bytes(SHAPE)
+WINDOWS = StateShape((LayerGroup((0, 2), 2, 6, 4, window=70), LayerGroup((1,), 1, 10, 0)))
+"""Layers that differ: two with a window, and one whose values are in its keys."""
 VOCABULARY = 1000
 
 
@@ -56,10 +60,10 @@ def some_tokens(count: int, seed: int = 0) -> TokenIds:
 
 
 def some_rows(count: int, shape: StateShape = SHAPE, seed: int = 0) -> KvArray:
-    chance, sizes = np.random.default_rng(seed), shape.kv_shape(count)
+    chance, sizes = np.random.default_rng(seed), shape.kv_shape(shape.groups[0], count)
     if shape.dtype == "f16":
         return chance.standard_normal(sizes).astype(np.float16)
-    blocks = chance.integers(0, 256, (*sizes[:4], sizes[4] // 34, 34), np.uint8)
+    blocks = chance.integers(0, 256, (*sizes[:3], sizes[3] // 34, 34), np.uint8)
     blocks[..., 1] &= 0x3F  # the upper byte of a scale, which must be finite
     rows: NDArray[np.uint8] = blocks.reshape(sizes)
     return rows
@@ -74,17 +78,17 @@ class File:
         self.descriptor = self.storage.create(name)
         self.segment = begin_segment(self.storage, self.descriptor, header)
         self.chain = TokenChain(header.chain_digest)
-        self.rows = np.empty(header.shape.kv_shape(0), header.shape.element)
+        self.rows = np.empty(header.shape.kv_shape(header.shape.groups[0], 0), header.shape.element)
 
     def append(self, token_ids: TokenIds, rows: KvArray) -> None:
         start = self.segment.end
 
-        def rows_of(first: int, last: int) -> KvArray:
-            return rows[:, :, first - start : last - start].copy()
+        def rows_of(group: int, first: int, last: int) -> KvArray:
+            return rows[:, first - start : last - start].copy()
 
         self.segment = append(self.storage, self.descriptor, self.segment, self.chain, token_ids, rows_of)
         self.chain = self.chain.extended(token_ids)
-        self.rows = np.concatenate([self.rows, rows], axis=2)
+        self.rows = np.concatenate([self.rows, rows], axis=1)
 
     @property
     def content(self) -> bytes:
@@ -111,7 +115,7 @@ def reopened(content: bytes, folder: Path) -> tuple[Segment, list[KvArray]]:
     descriptor = storage.open("copy")
     try:
         segment = scan(storage, descriptor)
-        return segment, [read_kv(storage, descriptor, segment.header.shape, place) for place in segment.records]
+        return segment, [read_kv(storage, descriptor, segment.header.shape, place, 0) for place in segment.records]
     finally:
         storage.close(descriptor)
 
@@ -151,7 +155,7 @@ def test_what_was_appended_comes_back(
     assert plain.token_ids == segment.token_ids.tolist()
     assert [commit.position - first for commit in segment.commits] == np.cumsum(turns).tolist()
     assert (segment.end, segment.size) == (first + sum(turns), len(file.content))
-    assert np.concatenate(rows, axis=2).tobytes() == file.rows.tobytes() == plain.rows.tobytes()
+    assert np.concatenate(rows, axis=1).tobytes() == file.rows.tobytes() == plain.rows[0].tobytes()
 
 
 def test_records_begin_at_multiples_of_64_positions(file: File) -> None:
@@ -161,7 +165,7 @@ def test_records_begin_at_multiples_of_64_positions(file: File) -> None:
 
 
 def test_a_turn_costs_little_more_than_its_keys_and_values(tmp_path: Path) -> None:
-    shape = StateShape(layer_count=16, kv_heads=8, head_dim=64)
+    shape = StateShape.uniform(layer_count=16, kv_heads=8, head_dim=64)
     file = File(tmp_path, replace(HEADER, shape=shape))
     file.append(some_tokens(200), some_rows(200, shape))
     file.close()
@@ -170,7 +174,7 @@ def test_a_turn_costs_little_more_than_its_keys_and_values(tmp_path: Path) -> No
 
 def test_zeros_subnormals_and_the_largest_values_keep_their_bits(tmp_path: Path) -> None:
     bits = np.array([0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x7BFF, 0xFBFF, 0x3C00], np.uint16)
-    rows = bits.view(np.float16).repeat(2).reshape(SHAPE.kv_shape(1))
+    rows = bits.view(np.float16).repeat(2).reshape(SHAPE.kv_shape(SHAPE.groups[0], 1))
     file = File(tmp_path)
     file.append(some_tokens(1), rows)
     file.close()
@@ -196,45 +200,79 @@ def test_the_mark_of_what_was_computed_elsewhere_is_a_bit_that_others_need_not_k
 
 
 def test_the_bytes_do_not_change_from_one_release_to_the_next(tmp_path: Path) -> None:
-    file = File(tmp_path, replace(HEADER, shape=replace(SHAPE, layer_count=1)))
-    file.append(np.array([5, 6], np.uint32), np.arange(16, dtype=np.float16).reshape(1, 2, 2, 1, 4))
-    file.append(np.array([7], np.uint32), np.ones((1, 2, 1, 1, 4), np.float16))
+    file = File(tmp_path, replace(HEADER, shape=StateShape.uniform(1, 1, 4)))
+    file.append(np.array([5, 6], np.uint32), np.arange(16, dtype=np.float16).reshape(1, 2, 1, 8))
+    file.append(np.array([7], np.uint32), np.ones((1, 1, 1, 8), np.float16))
     file.close()
-    assert file.content == (FIXTURES / "state-version-2.0.bin").read_bytes()
+    assert file.content == (FIXTURES / "state-version-3.0.bin").read_bytes()
 
 
 def test_the_bytes_are_those_of_the_card() -> None:
-    content = (FIXTURES / "state-version-2.0.bin").read_bytes()
-    header = struct.pack("<8sHHIII", bytes.fromhex("89544C4B0D0A1A0A"), 2, 0, 256, 0, 0)
-    header += FINGERPRINT.model + FINGERPRINT.configuration + struct.pack("<6I", 7, 1, 1, 1, 4, 0)
-    header += HEADER.segment_id + bytes(16) + bytes(8) + FINGERPRINT.chain.digest + HEADER.owner
+    content = (FIXTURES / "state-version-3.0.bin").read_bytes()
+    header = struct.pack("<8sHHIII", bytes.fromhex("89544C4B0D0A1A0A"), 3, 0, 256, 0, 0)
+    header += FINGERPRINT.model + FINGERPRINT.configuration + struct.pack("<4I", 7, 1, 1, 1) + bytes(8)
+    header += HEADER.segment_id + bytes(16) + bytes(8) + FINGERPRINT.chain.digest + HEADER.owner + bytes(24)
+    header += struct.pack("<6I", 1, 1, 4, 4, 0, 1) + bytes(8) + struct.pack("<I", 0)
     header += bytes(252 - len(header))
     header_checksum = zlib.crc32(header)
-    payload = np.arange(16, dtype="<f2").tobytes().ljust(64, b"\0")
+    part = np.arange(16, dtype="<f2").tobytes().ljust(64, b"\0")
     chain = FINGERPRINT.chain.extended(np.array([5, 6], np.uint32))
-    head = struct.pack("<4sIQ8sI", b"TOKS", 2, 0, b"01234567", 0) + chain.digest
-    head += struct.pack("<I", zlib.crc32(payload)) + bytes(12)
-    ids = struct.pack("<2I", 5, 6).ljust(64, b"\0")
+    head = struct.pack("<4sIQ8sI", b"TOKS", 2, 0, b"01234567", 0) + chain.digest + struct.pack("<Q", 1) + bytes(8)
+    ids = struct.pack("<3I", 5, 6, zlib.crc32(part)).ljust(64, b"\0")
     checksum = zlib.crc32(ids, zlib.crc32(head, header_checksum))
-    record = head + struct.pack("<I", checksum) + ids + payload
+    record = head + struct.pack("<I", checksum) + ids + part
     done = struct.pack("<4sIQ8sI", b"DONE", 0, 2, b"01234567", 1) + chain.digest + bytes(16)
     done += struct.pack("<I", zlib.crc32(done, checksum))
     assert content.startswith(header + struct.pack("<I", header_checksum) + record + done)
 
 
-def test_a_file_of_version_1_is_refused_by_name_and_its_reader_still_reads_it(tmp_path: Path) -> None:
-    content = (FIXTURES / "state-version-1.0.bin").read_bytes()
+@pytest.mark.parametrize(("version", "sizes"), [(1, (2, 2, 3, 1, 4)), (2, (1, 2, 3, 1, 4))])
+def test_a_file_of_an_older_version_is_refused_by_name_and_its_reader_still_reads_it(
+    tmp_path: Path, version: int, sizes: tuple[int, ...]
+) -> None:
+    content = (FIXTURES / f"state-version-{version}.0.bin").read_bytes()
     with pytest.raises(StateVersionError, match="of an older version"):
         reopened(content, tmp_path)
     plain = read_plainly(content)
-    assert (plain.first_position, len(plain.token_ids), plain.rows.shape) == (0, 3, (2, 2, 3, 1, 4))
+    assert (plain.first_position, len(plain.token_ids), plain.rows[0].shape) == (0, 3, sizes)
 
 
-def test_a_file_of_version_2_is_read_as_it_was_written(tmp_path: Path) -> None:
-    segment, rows = reopened((FIXTURES / "state-version-2.0.bin").read_bytes(), tmp_path)
+def test_a_file_of_version_3_is_read_as_it_was_written(tmp_path: Path) -> None:
+    segment, rows = reopened((FIXTURES / "state-version-3.0.bin").read_bytes(), tmp_path)
     assert segment.token_ids.tolist() == [5, 6, 7]
     assert rows[0].reshape(-1).tolist() == list(range(16))
     assert rows[1].reshape(-1).tolist() == [1.0] * 8
+
+
+def test_layers_that_differ_have_parts_of_their_own_and_a_window_may_lack_some(tmp_path: Path) -> None:
+    file, ids = File(tmp_path, replace(HEADER, shape=WINDOWS)), some_tokens(150)
+    wide, latent = (some_rows(150, StateShape((group,))) for group in WINDOWS.groups)
+
+    def rows_of(group: int, first: int, last: int) -> KvArray | None:
+        return None if group == 0 and first < 64 else (wide, latent)[group][:, first:last].copy()
+
+    append(file.storage, file.descriptor, file.segment, file.chain, ids, rows_of)
+    segment = scan(file.storage, file.descriptor)
+    assert segment.header.shape == WINDOWS
+    assert [[part is not None for part in place.parts] for place in segment.records] == [
+        [False, True], [True, True], [True, True],
+    ]  # fmt: skip
+    for group, expected, places in ((0, wide[:, 64:], segment.records[1:]), (1, latent, segment.records)):
+        rows = [read_kv(file.storage, file.descriptor, WINDOWS, place, group) for place in places]
+        assert np.concatenate(rows, axis=1).tobytes() == expected.tobytes()
+    with pytest.raises(StateFileError, match="not stored"):
+        read_kv(file.storage, file.descriptor, WINDOWS, segment.records[0], 0)
+    plain = read_plainly(file.content)
+    assert plain.rows[1].tobytes() == latent.tobytes()
+    assert plain.rows[0].tobytes() == wide[:, 64:].tobytes()
+    file.close()
+
+
+def test_keys_and_values_of_all_positions_cannot_be_absent(tmp_path: Path) -> None:
+    file = File(tmp_path, replace(HEADER, shape=WINDOWS))
+    with pytest.raises(ShapeMismatchError):
+        append(file.storage, file.descriptor, file.segment, file.chain, some_tokens(3), lambda *_: None)
+    file.close()
 
 
 def test_a_higher_minor_version_and_unknown_compatible_features_are_read(file: File) -> None:
@@ -249,14 +287,24 @@ def test_a_higher_minor_version_and_unknown_compatible_features_are_read(file: F
     ("offset", "field", "cause"),
     [
         (0, b"\x88", "not a state file"),
-        (MAJOR, b"\x03\x00", "of a newer version"),
+        (MAJOR, b"\x04\x00", "of a newer version"),
         (HEADER_LENGTH, struct.pack("<I", 320), "damaged"),
         (INCOMPATIBLE, b"\x01\x00\x00\x00", "of a newer version"),
         (ELEMENT_TYPE, struct.pack("<I", 3), "damaged"),
+        (HEADER_LENGTH, struct.pack("<I", 2**31), "damaged"),
+        (GROUPS, struct.pack("<I", 0), "damaged"),
+        (GROUPS, struct.pack("<I", 2**32 - 1), "damaged"),
         (LAYERS, struct.pack("<I", 0), "damaged"),
         (LAYERS, struct.pack("<I", 5000), "damaged"),
+        (KIND, struct.pack("<I", 2), "damaged"),
         (KV_HEADS, struct.pack("<I", 2**32 - 1), "damaged"),
-        (HEAD_DIM, struct.pack("<I", 2**31), "damaged"),
+        (KEY_DIM, struct.pack("<I", 2**31), "damaged"),
+        (KEY_DIM, struct.pack("<I", 0), "damaged"),
+        (VALUE_DIM, struct.pack("<I", 2**32 - 1), "damaged"),
+        (GROUP_LAYERS, struct.pack("<I", 1), "damaged"),
+        (GROUP_LAYERS, struct.pack("<I", 3), "damaged"),
+        (FIRST_LAYER, struct.pack("<I", 1), "damaged"),
+        (FIRST_LAYER, struct.pack("<I", 4096), "damaged"),
         (FIRST_POSITION, struct.pack("<Q", 4), "damaged"),
         (FIRST_POSITION, struct.pack("<Q", 2**63), "damaged"),
         (PARENT, b"x", "nothing was committed"),
@@ -329,14 +377,14 @@ def test_values_that_are_not_finite_are_refused_under_a_right_checksum(
 def test_rows_of_another_shape_are_refused_and_nothing_is_committed(tmp_path: Path, file: File) -> None:
     before = file.segment
     with pytest.raises(ShapeMismatchError):
-        file.append(some_tokens(3), some_rows(3, replace(SHAPE, head_dim=8)))
+        file.append(some_tokens(3), some_rows(3, StateShape.uniform(2, 1, 8)))
     assert reopened(file.content, tmp_path)[0].size == before.size
 
 
 @pytest.mark.parametrize("sizes", [(0, 1, 1), (1, 0, 1), (4097, 1, 1), (1, 2**32, 1), (4096, 1024, 1024)])
 def test_shapes_that_make_no_sense_are_refused(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(CallerError):
-        StateShape(*sizes)
+        StateShape.uniform(*sizes)
 
 
 def test_a_file_holds_what_is_known_of_it_until_that_is_cut_or_written_over(tmp_path: Path, file: File) -> None:
@@ -429,15 +477,17 @@ def resealed(content: bytes) -> bytes:
         return content
     data[252:256] = struct.pack("<I", zlib.crc32(data[:252]))
     checksum, offset = zlib.crc32(data[:252]), HEADER_BYTES
-    element, layers, heads, head_dim = struct.unpack_from("<4I", data, ELEMENT_TYPE)
-    token_bytes = layers * 2 * heads * (2 * head_dim if element == 1 else -(-head_dim // 32) * 34)
+    (element,) = struct.unpack_from("<I", data, ELEMENT_TYPE)
+    heads, key_dim, value_dim, _, layers = struct.unpack_from("<5I", data, KV_HEADS)
+    head_bytes = [2 * dim if element == 1 else -(-dim // 32) * 34 for dim in (key_dim, value_dim)]
     while offset + 64 <= len(data):
         count = struct.unpack_from("<I", data, offset + 4)[0]
-        payload = offset + 64 + -(-4 * count // 64) * 64
-        end = payload + -(-count * token_bytes // 64) * 64
+        payload = offset + 64 + (-(-4 * (count + 1) // 64) * 64 if count else 0)
+        end = payload + -(-count * layers * heads * sum(head_bytes) // 64) * 64
         if end > len(data):
             break
-        struct.pack_into("<I", data, offset + 44, zlib.crc32(data[payload:end]) if count else 0)
+        if count:
+            struct.pack_into("<I", data, offset + 64 + 4 * count, zlib.crc32(data[payload:end]))
         checksum = zlib.crc32(data[offset + 64 : payload], zlib.crc32(data[offset : offset + 60], checksum))
         struct.pack_into("<I", data, offset + 60, checksum)
         offset = end
@@ -462,5 +512,6 @@ def test_hostile_files_are_refused_or_sound(tmp_path: Path, file: File, prepare:
 
 
 def test_a_place_behind_the_end_of_the_file_is_truncated(tmp_path: Path, file: File) -> None:
+    place = RecordPlace(0, 3, 0, (PartPlace(len(file.content) - 10, 0),), 0)
     with pytest.raises(StateFileError, match="truncated"):
-        read_kv(file.storage, file.descriptor, SHAPE, RecordPlace(0, 3, len(file.content) - 10, 0))
+        read_kv(file.storage, file.descriptor, SHAPE, place, 0)

@@ -17,7 +17,8 @@ from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.events import LoadStage
 from tui_llama.engine.model.interface import PromptTemplate
 from tui_llama.engine.requests import LoadRequest
-from tui_llama.engine.state_file import KvArray, StateFingerprint, StateShape
+from tui_llama.engine.state_file import StateFingerprint
+from tui_llama.engine.state_shape import KvArray, StateShape
 from tui_llama.engine.templates.thinking.knowledge import TemplateThinking
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, TokenKind
 from tui_llama.engine.tokenizer.vocabulary import Vocabulary
@@ -26,6 +27,8 @@ from tui_llama.errors import EngineError, ModelFileError
 BOS, EOS = 256, 257
 VOCAB_SIZE = 258
 CHUNK_TOKENS = 16
+SPARE_POSITIONS = 24
+"""By how much the rings of a fake model are longer than its windows."""
 
 Rule = Callable[[Sequence[int]], int]
 
@@ -58,7 +61,8 @@ class FakeSequence:
         self._own_tokens: int | None = None
         self.batch_sizes: list[int] = []
         self.numbers: list[int] = []
-        self._filled: dict[int, int] = {}
+        self._stored: list[dict[int, int]] = [{} for _ in model.state_shape.groups]
+        self._kept_from = [0 for _ in model.state_shape.groups]
         self._rows = np.zeros((0, VOCAB_SIZE), np.float32)
 
     def __len__(self) -> int:
@@ -85,11 +89,14 @@ class FakeSequence:
         for token_id in ids:
             before = self.numbers[-1] if self.numbers else 0
             self.numbers.append((before * 31 + token_id * 7 + 3) % 1009)
+            for stored in self._stored:
+                stored[len(self.numbers) - 1] = self.numbers[-1]
         if self.exact_tokens == len(self):
             self.exact_tokens += len(ids)
         next_position = self.positions[-1] + 1 if self.positions else 0
         self.positions += range(next_position, next_position + len(ids))
         self.token_ids += ids
+        self._note_written(len(self))
         self.batch_sizes.append(len(ids))
 
     def extend_in_chunks(
@@ -102,12 +109,38 @@ class FakeSequence:
             done = min(start + CHUNK_TOKENS, len(ids))
             yield done, logits if done == len(ids) else None
 
+    def _note_written(self, end: int) -> None:
+        for index, group in enumerate(self._model.state_shape.groups):
+            if group.window:
+                self._kept_from[index] = max(self._kept_from[index], end - group.window - SPARE_POSITIONS)
+
+    def miscompute(self, position: int, error: int) -> None:
+        """Makes the keys and values of a token wrong."""
+        self.numbers[position] += error
+        for stored in self._stored:
+            stored[range(len(self))[position]] += error
+
+    def kept_from(self, group: int) -> int:
+        return self._kept_from[group]
+
+    def rewindable(self, length: int) -> int:
+        groups = self._model.state_shape.groups
+        seen = [max(0, length - group.window + 1) if group.window else 0 for group in groups]
+        return length if all(kept <= first for kept, first in zip(self._kept_from, seen, strict=True)) else 0
+
     def rewind(self, length: int) -> None:
         assert 0 <= length <= len(self)
+        assert self.rewindable(length) == length
+        if length == 0:
+            self._kept_from = [0 for _ in self._kept_from]
         del self.token_ids[length:], self.positions[length:], self.numbers[length:]
         self.exact_tokens = min(self.exact_tokens, length)
         if self._own_tokens is not None and self._own_tokens >= length:
             self._own_tokens = None
+
+    @property
+    def can_share_positions(self) -> bool:
+        return self._model.state_shape.is_trimmable
 
     @property
     def own_tokens(self) -> int:
@@ -124,25 +157,34 @@ class FakeSequence:
         self.exact_tokens = min(self.exact_tokens, changed.index(True) if True in changed else len(self))
         self.positions = list(positions)
 
-    def kv(self, first: int, last: int) -> KvArray:
-        """Returns keys and values, (1, 2, tokens, 1, 2) float16, made from each token and the values before it."""
-        assert 0 <= first <= last <= len(self)
-        numbers = np.array(self.numbers[first:last], np.int32)
-        keys = np.stack([numbers, -numbers], axis=1).astype(np.float16)
-        return np.stack([keys, keys + 1])[None, :, :, None, :]
+    def kv(self, group: int, first: int, last: int) -> KvArray:
+        """Returns keys and values made from the token and the values before it; those of a ring may be lost."""
+        assert self._kept_from[group] <= first <= last <= len(self)
+        shape = self._model.state_shape
+        sizes = shape.groups[group]
+        numbers = np.array([self._stored[group][position] for position in range(first, last)], np.int32) + group
+        kv = np.empty(shape.kv_shape(sizes, last - first), np.float16)
+        kv[..., 0::2], kv[..., 1::2] = numbers[None, :, None, None], -numbers[None, :, None, None]
+        kv[..., sizes.key_dim :] += 1
+        return kv
 
-    def expect(self, length: int) -> None:
+    def expect(self, length: int, firsts: Sequence[int]) -> None:
         assert 0 <= length <= self._model.context_size
+        for index, first in enumerate(firsts):
+            if first > len(self):
+                self._kept_from[index] = max(self._kept_from[index], first)
+        self._note_written(length)
 
-    def fill(self, first: int, kv: KvArray) -> None:
-        self._filled.update(enumerate(kv[0, 0, :, 0, 0].astype(int).tolist(), first))
+    def fill(self, group: int, first: int, kv: KvArray) -> None:
+        numbers = kv[0, :, 0, 0].astype(int) - group
+        self._stored[group].update(enumerate(numbers.tolist(), first))
 
     def adopt(self, token_ids: Sequence[int], *, is_foreign: bool = False) -> None:
         assert self.exact_tokens == len(self)
         if is_foreign:
             self._own_tokens = self.own_tokens
         places = range(len(self), len(self) + len(token_ids))
-        self.numbers += [self._filled[place] for place in places]
+        self.numbers += [max(stored.get(place, 0) for stored in self._stored) for place in places]
         self.positions += places
         self.token_ids += token_ids
         self.exact_tokens = len(self)
@@ -150,6 +192,7 @@ class FakeSequence:
     def close(self) -> None:
         self.token_ids, self.positions, self.numbers, self.exact_tokens = [], [], [], 0
         self._own_tokens = None
+        self._kept_from = [0 for _ in self._kept_from]
 
 
 class FakeTemplate:
@@ -191,6 +234,7 @@ class FakeModel:
         peak: The logit of the chosen token. The others are 0.
         vocabulary: The fingerprint of its vocabulary.
         first_byte: The id of byte 0. The ids before it are not used. The rule does not see this shift.
+        state_shape: The sizes of keys and values, by default of one layer that sees everything.
     """
 
     def __init__(
@@ -202,6 +246,7 @@ class FakeModel:
         *,
         vocabulary: str = "",
         first_byte: int = 0,
+        state_shape: StateShape | None = None,
     ) -> None:
         self.rule = rule
         self.context_size = context_size
@@ -212,7 +257,7 @@ class FakeModel:
         self.tokenizer = byte_tokenizer(first_byte)
         self.chat_template: PromptTemplate = FakeTemplate()
         self.fingerprint = StateFingerprint(name.encode().ljust(32), bytes(16), 1)
-        self.state_shape = StateShape(1, 1, 2, "f16")
+        self.state_shape = state_shape or StateShape.uniform(1, 1, 2)
         self.info = ModelInfo(
             name=name,
             path=f"{name}.gguf",

@@ -49,7 +49,7 @@ def is_right(folder: Path, token_ids: list[int]) -> int:
     assert outcome.problems == (), outcome
     assert sequence.token_ids == token_ids[: outcome.tokens]
     expected = sequence_of(token_ids[: outcome.tokens])
-    assert sequence.kv(0, outcome.tokens).tobytes() == expected.kv(0, outcome.tokens).tobytes()
+    assert sequence.kv(0, 0, outcome.tokens).tobytes() == expected.kv(0, 0, outcome.tokens).tobytes()
     return outcome.tokens
 
 
@@ -180,7 +180,7 @@ def take_turns(folder: Path, seed: int, turns: int, end: int, pipe: int) -> None
         expected = sequence_of(token_ids[: restored.tokens])
         if (
             sequence.token_ids != expected.token_ids
-            or sequence.kv(0, restored.tokens).tobytes() != expected.kv(0, restored.tokens).tobytes()
+            or sequence.kv(0, 0, restored.tokens).tobytes() != expected.kv(0, 0, restored.tokens).tobytes()
         ):
             counts["wrong"] += 1
             # Reported at once, because a killed process reports nothing.

@@ -11,6 +11,7 @@ from tui_llama.engine.prompt_cache.cache_files import SUFFIX
 from tui_llama.engine.prompt_cache.segment_tree import SegmentTree
 from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment
 from tui_llama.engine.state_file import NO_PARENT, SegmentHeader, TokenIds
+from tui_llama.engine.token_sequence import stored_kv
 
 FOLDER = "f" * 32
 
@@ -43,7 +44,7 @@ class Folder:
     def write(self, number: int, *turns: Sequence[int], model: FakeModel = MODEL) -> str:
         """Writes a segment that was committed after every turn; returns the name of its file."""
         header, said = header_of(number, model=model), [token_id for turn in turns for token_id in turn]
-        name, rows_of = header.segment_id.hex() + SUFFIX, sequence_of(said, model).kv
+        name, rows_of = header.segment_id.hex() + SUFFIX, stored_kv(sequence_of(said, model))
         descriptor = self.disk.create(f"{FOLDER}/{name}")
         segment, chain = begin_segment(self.disk, descriptor, header), model.fingerprint.chain
         for turn in turns:

@@ -287,7 +287,7 @@ class LocalEngine:
         is_chat = chat_id is None or not is_served_owner(chat_id)
         if self._sequence is not None:
             if chat_id is None or chat_id != self._last_chat_id:
-                self._sequence.rewind(self._sequence.own_tokens)
+                self._sequence.rewind(self._sequence.rewindable(self._sequence.own_tokens))
             if self._holds_chat and not is_chat:
                 self._sequence.rewind(0)
         self._last_chat_id, self._holds_chat = chat_id, is_chat

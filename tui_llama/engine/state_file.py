@@ -6,9 +6,9 @@ up to 64 tokens (`TOKS`), then a record (`DONE`) that says that everything befor
 last `DONE` are ignored.
 
 docs/state-file.md has the format, field by field, and the rules for reading and writing it. In short: everything is
-little-endian, every part is a multiple of 64 bytes long, token ids are uint32 (tokens,), and keys and values are
-(layers, 2, tokens, kv_heads, head), keys before values. A head is float16 (head_dim,), or for q8_0 as many blocks of 34
-bytes as it takes: a float16 scale and 32 × int8.
+little-endian, every part is a multiple of 64 bytes long, token ids are uint32 (tokens,), and a record has a part for
+each group of layers, as `state_shape.KvArray` says. The part of a group with a window may be absent: such layers forget
+what they no longer see.
 
 A process that appends or cuts holds an exclusive lock on the file; one that reads keys and values a shared one. This
 module knows no models and no chats, and of other segments only their ids.
@@ -18,45 +18,42 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tui_llama.engine.machine.memory import padded
+from tui_llama.engine.state_shape import ELEMENT_TYPES, MOST_GROUPS, MOST_LAYERS, KvArray, LayerGroup, StateShape
 from tui_llama.errors import CallerError, NoStateFileError, StateFileError, StateVersionError
-from tui_llama.files.token_digest import BLOCK_TOKENS, TokenChain
+from tui_llama.files.token_digest import TokenChain
 
 # Here is the format; `prompt_cache/segment_writer.py` and `prompt_cache/segment_scan.py` write and read files of it.
 
 TokenIds: TypeAlias = NDArray[np.uint32]
-KvArray: TypeAlias = NDArray[np.float16] | NDArray[np.uint8]
-"""Keys and values of some tokens: (layers, 2, tokens, kv_heads, head), see above."""
 
-KvOf: TypeAlias = Callable[[int, int], KvArray]
-"""Gives the keys and values of the positions from the first number to before the second."""
+KvOf: TypeAlias = Callable[[int, int, int], KvArray | None]
+"""Gives the keys and values of a group of layers at the positions from the second number to before the third.
+
+None: a group with a window no longer has all of them.
+"""
 
 MAGIC: Final = b"\x89TLK\r\n\x1a\n"
-MAJOR_VERSION: Final = 2
+MAJOR_VERSION: Final = 3
 MINOR_VERSION: Final = 0
 ID_BYTES: Final = 16
 NO_PARENT: Final = bytes(ID_BYTES)
-RECORD_TOKENS: Final = BLOCK_TOKENS
-HEADER_BYTES: Final = 256
 
-HEADER: Final = struct.Struct("<8sHHIII32s16sIIIIII16s16sQ16s16s84x")
-RECORD: Final = struct.Struct("<4sIQ8sI16sI12x")
+HEADER: Final = struct.Struct("<8sHHIII32s16sIIII8x16s16sQ16s16s24x")
+GROUP: Final = struct.Struct("<IIIIII8x")
+RECORD: Final = struct.Struct("<4sIQ8sI16sQ8x")
 CHECKSUM: Final = struct.Struct("<I")
 RECORD_HEAD_BYTES: Final = 64
 TOKENS_KIND, DONE_KIND = b"TOKS", b"DONE"
 ALIGNMENT_BYTES: Final = 64
-ELEMENT_TYPES: Final = {"f16": 1, "q8_0": 2}
-QUANT_BLOCK: Final = 32
-"""Elements of a block of q8_0. The kernels name it `QUANT_COLUMNS`, since they may not import this module."""
-QUANT_BLOCK_BYTES: Final = 34
+KEYS_AND_VALUES: Final = 1  # kind of a group
 FOREIGN_FEATURE: Final = 1  # of the compatible features
-_MOST_LAYERS: Final = 4096
-_MOST_RECORD_BYTES: Final = 1 << 30
+MOST_HEADER_BYTES: Final = padded(HEADER.size + MOST_GROUPS * GROUP.size + 4 * MOST_LAYERS + CHECKSUM.size, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,46 +76,6 @@ class StateFingerprint:
     def chain(self) -> TokenChain:
         """The chain that tokens of this model begin with."""
         return TokenChain.beginning(self.model + self.configuration + self.engine_abi.to_bytes(4, "little"))
-
-
-@dataclass(frozen=True, slots=True)
-class StateShape:
-    """The sizes of one token's keys (and values) in every layer."""
-
-    layer_count: int
-    kv_heads: int
-    head_dim: int
-    dtype: str = "f16"  # or "q8_0"
-
-    def __post_init__(self) -> None:
-        sizes = (self.layer_count, self.kv_heads, self.head_dim)
-        if not all(0 < size < 1 << 32 for size in sizes) or self.layer_count > _MOST_LAYERS:
-            raise CallerError(f"No state can have {self.layer_count} layers of {self.kv_heads} × {self.head_dim}.")
-        if self.dtype not in ELEMENT_TYPES:
-            raise CallerError(f"No state can have elements of type {self.dtype!r}.")
-        if self.token_bytes * RECORD_TOKENS > _MOST_RECORD_BYTES:
-            raise CallerError(f"No state can have {self.token_bytes} bytes a token.")
-
-    @property
-    def head_bytes(self) -> int:
-        """Bytes of one head of one token's keys."""
-        if self.dtype == "f16":
-            return 2 * self.head_dim
-        return padded(self.head_dim, QUANT_BLOCK) // QUANT_BLOCK * QUANT_BLOCK_BYTES
-
-    @property
-    def token_bytes(self) -> int:
-        """Bytes of one token's keys and values in all layers."""
-        return self.layer_count * 2 * self.kv_heads * self.head_bytes
-
-    @property
-    def element(self) -> np.dtype[Any]:
-        """The dtype of the elements of keys and values."""
-        return np.dtype("<f2" if self.dtype == "f16" else "u1")
-
-    def kv_shape(self, token_count: int) -> tuple[int, int, int, int, int]:
-        """Returns the shape of the keys and values of so many tokens."""
-        return self.layer_count, 2, token_count, self.kv_heads, self.head_bytes // self.element.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +105,27 @@ class SegmentHeader:
 
 @dataclass(frozen=True, slots=True)
 class RecordPlace:
-    """The place in a file of the keys and values of `token_count` tokens from `position` on."""
+    """The place in a file of `token_count` tokens from `position` on: of the record and of its parts.
+
+    There is a part for each group of layers; None where it is absent.
+    """
 
     position: int
     token_count: int
+    offset: int
+    parts: "tuple[PartPlace | None, ...]"
+    end: int
+
+    @property
+    def end_position(self) -> int:
+        """The position after the last token."""
+        return self.position + self.token_count
+
+
+@dataclass(frozen=True, slots=True)
+class PartPlace:
+    """The place in a file of the keys and values of one group of layers, and their checksum."""
+
     offset: int
     checksum: int
 
@@ -198,15 +172,27 @@ class Segment:
         return self.commits[-1].offset
 
 
+def header_bytes(shape: StateShape) -> int:
+    """Returns the bytes of the header of a segment of that shape."""
+    layers = sum(len(group.layers) for group in shape.groups)
+    return padded_bytes(HEADER.size + GROUP.size * len(shape.groups) + 4 * layers + CHECKSUM.size)
+
+
 def encoded_header(header: SegmentHeader) -> bytes:
-    """Returns the 256 bytes that a segment begins with."""
-    shape, fingerprint = header.shape, header.fingerprint
+    """Returns what a segment begins with."""
+    shape, fingerprint, size = header.shape, header.fingerprint, header_bytes(header.shape)
+    layers = [layer for group in shape.groups for layer in group.layers]
     fields = HEADER.pack(
-        MAGIC, MAJOR_VERSION, MINOR_VERSION, HEADER_BYTES, 0, FOREIGN_FEATURE if header.is_foreign else 0,
+        MAGIC, MAJOR_VERSION, MINOR_VERSION, size, 0, FOREIGN_FEATURE if header.is_foreign else 0,
         fingerprint.model, fingerprint.configuration, fingerprint.engine_abi,
-        ELEMENT_TYPES[shape.dtype], shape.layer_count, shape.kv_heads, shape.head_dim, 0,
+        ELEMENT_TYPES[shape.dtype], len(shape.groups), len(layers),
         header.segment_id, header.parent_id, header.first_position, header.chain_digest, header.owner,
     )  # fmt: skip
+    for group in shape.groups:
+        sizes = (group.kv_heads, group.key_dim, group.value_dim, group.window)
+        fields += GROUP.pack(KEYS_AND_VALUES, *sizes, len(group.layers))
+    fields += np.array(layers, "<u4").tobytes()
+    fields += bytes(size - CHECKSUM.size - len(fields))
     return fields + CHECKSUM.pack(zlib.crc32(fields))
 
 
@@ -214,7 +200,7 @@ def decoded_header(content: bytes) -> tuple[SegmentHeader, int]:
     """Reads and checks what a file says of itself.
 
     Args:
-        content: The first 256 bytes of the file, or all that it has.
+        content: The first `MOST_HEADER_BYTES` of the file, or all that it has.
 
     Returns:
         The header, and its checksum, from which that of the first record goes on.
@@ -224,38 +210,67 @@ def decoded_header(content: bytes) -> tuple[SegmentHeader, int]:
     """
     if content[:8] != MAGIC[: len(content)]:
         raise NoStateFileError("not a state file")
-    if len(content) < 12:
+    if len(content) < 16:
         raise StateFileError("truncated" if content else "empty")
     major_version = int.from_bytes(content[8:10], "little")
     if major_version != MAJOR_VERSION:
         raise StateVersionError(f"of {'a newer' if major_version > MAJOR_VERSION else 'an older'} version")
-    if len(content) < HEADER_BYTES:
-        raise StateFileError("truncated")
-    (checksum,) = CHECKSUM.unpack(content[-CHECKSUM.size :])
-    if zlib.crc32(content[: -CHECKSUM.size]) != checksum:
+    size = int.from_bytes(content[12:16], "little")
+    if not HEADER.size + CHECKSUM.size <= size <= MOST_HEADER_BYTES:
         raise StateFileError("damaged (header)")
-    return _header_from(HEADER.unpack(content[: HEADER.size])), checksum
+    if len(content) < size:
+        raise StateFileError("truncated")
+    (checksum,) = CHECKSUM.unpack(content[size - CHECKSUM.size : size])
+    if zlib.crc32(content[: size - CHECKSUM.size]) != checksum:
+        raise StateFileError("damaged (header)")
+    return _header_from(content[:size]), checksum
 
 
-def _header_from(fields: tuple[Any, ...]) -> SegmentHeader:
+def _header_from(content: bytes) -> SegmentHeader:
     """Reads the fields of a header whose checksum is right. It checks them, because a hostile header has one, too."""
-    header_bytes, features, compatible_features = fields[3:6]
-    model, configuration, engine_abi, element_type, layer_count, kv_heads, head_dim, _, *rest = fields[6:]
-    segment_id, parent_id, first_position, chain_digest, owner = rest
+    fields = HEADER.unpack(content[: HEADER.size])
+    features, compatible_features, model, configuration, engine_abi = fields[4:9]
+    element_type, group_count, layer_count, segment_id, parent_id, first_position, chain_digest, owner = fields[9:]
     if features:
         raise StateVersionError("of a newer version")
-    dtype = next((name for name, number in ELEMENT_TYPES.items() if number == element_type), "")
-    if header_bytes != HEADER_BYTES or first_position >= 1 << 32 or (parent_id == NO_PARENT and first_position > 0):
+    if first_position >= 1 << 32 or (parent_id == NO_PARENT and first_position > 0):
         raise StateFileError("damaged (header)")
     try:
-        shape = StateShape(layer_count, kv_heads, head_dim, dtype)
+        shape = StateShape(_groups_from(content, group_count, layer_count), _element_type(element_type))
         fingerprint = StateFingerprint(model, configuration, engine_abi)
     except CallerError as error:
         raise StateFileError("damaged (header)") from error
+    if header_bytes(shape) != len(content):
+        raise StateFileError("damaged (header)")
     is_foreign = bool(compatible_features & FOREIGN_FEATURE)
     return SegmentHeader(fingerprint, shape, segment_id, parent_id, first_position, chain_digest, owner, is_foreign)
+
+
+def _element_type(number: int) -> str:
+    return next((name for name, own in ELEMENT_TYPES.items() if own == number), "")
+
+
+def _groups_from(content: bytes, group_count: int, layer_count: int) -> tuple[LayerGroup, ...]:
+    layers_at = HEADER.size + group_count * GROUP.size
+    if layers_at + 4 * layer_count > len(content):
+        raise StateFileError("damaged (header)")
+    layers: list[int] = np.frombuffer(content, "<u4", layer_count, layers_at).tolist()
+    groups = []
+    for kind, *sizes, count in GROUP.iter_unpack(content[HEADER.size : layers_at]):
+        if kind != KEYS_AND_VALUES or count > len(layers):
+            raise StateFileError("damaged (header)")
+        groups.append(LayerGroup(tuple(layers[:count]), *sizes))
+        layers = layers[count:]
+    if layers:
+        raise StateFileError("damaged (header)")
+    return tuple(groups)
 
 
 def padded_bytes(size: int) -> int:
     """Returns the size of a part of a file with its padding."""
     return padded(size, ALIGNMENT_BYTES)
+
+
+def record_head_bytes(shape: StateShape, token_count: int) -> int:
+    """Returns the bytes of a record before its parts: the fixed ones, token ids and the checksums of the parts."""
+    return RECORD_HEAD_BYTES + (padded_bytes(4 * (token_count + len(shape.groups))) if token_count else 0)

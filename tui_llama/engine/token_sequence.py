@@ -6,7 +6,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.state_file import KvArray
+from tui_llama.engine.state_file import KvOf
+from tui_llama.engine.state_shape import KvArray
 
 Logits: TypeAlias = npt.NDArray[np.float32]
 """(vocab,) float32."""
@@ -45,7 +46,11 @@ class TokenSequence(Protocol):
         ...
 
     def rewind(self, length: int) -> None:
-        """Forgets all but the first `length` tokens."""
+        """Forgets all but the first `length` tokens; an error where it cannot go back that far, see `rewindable`."""
+        ...
+
+    def rewindable(self, length: int) -> int:
+        """Returns where `rewind` can go instead of `length`: there, or, where a layer with a window cannot, to 0."""
         ...
 
     @property
@@ -66,20 +71,29 @@ class TokenSequence(Protocol):
         """Gives the tokens other positions, never descending, of which several tokens may share one."""
         ...
 
-    def kv(self, first: int, last: int) -> KvArray:
-        """Returns a copy of the keys and values at positions `first` … `last` - 1; see `state_file.KvArray`."""
+    def kv(self, group: int, first: int, last: int) -> KvArray:
+        """Returns a copy of the keys and values of a group of layers at positions `first` … `last` - 1."""
         ...
 
-    def expect(self, length: int) -> None:
-        """Announces that keys and values up to a position will be filled in soon."""
+    def kept_from(self, group: int) -> int:
+        """Returns the first position whose keys and values a group of layers still has."""
         ...
 
-    def fill(self, first: int, kv: KvArray) -> None:
-        """Writes keys and values after those of the tokens; `adopt` makes them readable. Any thread may call it."""
+    def expect(self, length: int, firsts: Sequence[int]) -> None:
+        """Announces that keys and values up to a position will be filled in, for each group from a first one on."""
+        ...
+
+    def fill(self, group: int, first: int, kv: KvArray) -> None:
+        """Writes keys and values of a group after those of the tokens; `adopt` makes them readable. In any thread."""
         ...
 
     def adopt(self, token_ids: Sequence[int], *, is_foreign: bool = False) -> None:
         """Appends tokens whose keys and values were filled in; `is_foreign` where another program computed them."""
+        ...
+
+    @property
+    def can_share_positions(self) -> bool:
+        """Whether `set_positions` works: not where layers have windows, whose positions are the places of tokens."""
         ...
 
     @property
@@ -90,3 +104,12 @@ class TokenSequence(Protocol):
     def close(self) -> None:
         """Frees the cache's memory."""
         ...
+
+
+def stored_kv(sequence: TokenSequence) -> KvOf:
+    """Returns what gives the keys and values of a sequence to a file; see `KvOf`."""
+
+    def kv_of(group: int, first: int, last: int) -> KvArray | None:
+        return sequence.kv(group, first, last) if sequence.kept_from(group) <= first else None
+
+    return kv_of

@@ -316,7 +316,7 @@ def test_what_was_computed_elsewhere_stays_in_memory_only_for_its_chat(tmp_path:
     model = FakeModel()
     sequence = FakeSequence(model)
     past = list(range(40))
-    sequence.fill(0, sequence_of(past).kv(0, 40))
+    sequence.fill(0, 0, sequence_of(past).kv(0, 0, 40))
     sequence.adopt(past, is_foreign=True)
     cache_on(tmp_path, model=model).save(bytes.fromhex(CHAT), sequence)
     engine = engine_storing_in(tmp_path, model)

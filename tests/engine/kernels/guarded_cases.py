@@ -31,8 +31,8 @@ from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES, prepare_gate
 from tui_llama.engine.layouts.weight_tile import FORMATS, ROWS, TileFormat
 from tui_llama.engine.machine.memory import padded
 from tui_llama.engine.plan.schedule import make_schedule, most_rows_of_a_stage
-from tui_llama.engine.state_file import StateShape
-from tui_llama.engine.tensors.kv_cache import POSITIONS_PER_TILE, CacheShape
+from tui_llama.engine.state_shape import StateShape
+from tui_llama.engine.tensors.kv_cache import CacheShape
 from tui_llama.engine.tensors.repacking import units_of
 
 # --- kernels of a plan ------------------------------------------------------------------------------------------------
@@ -131,18 +131,16 @@ def multiply(memory: GuardedMemory, layout: TileFormat, rows: int, columns: int,
 
 def _cache(memory: GuardedMemory, shape: CacheShape) -> dict[str, int]:
     """Returns the fields of a batch that say where a cache is."""
-    tiles = shape.padded_context // POSITIONS_PER_TILE
-    sizes = (shape.state.layer_count, shape.state.kv_heads, tiles, shape.tile_bytes)
-    keys, values = (memory.zeros(sizes, np.uint8) for _ in range(2))
-    return {"keys": address(keys), "values": address(values), "context_size": shape.padded_context}
+    keys, values = (memory.zeros(size, np.uint8) for size in (shape.keys_bytes, shape.values_bytes))
+    return {"keys": address(keys), "values": address(values)}
 
 
 def _attend(
     memory: GuardedMemory, cache_type: str, head_dim: int, heads: int, kv_heads: int, tokens: int, first: int,
     **fields: float,
 ) -> None:  # fmt: skip
-    shape = CacheShape(StateShape(1, kv_heads, head_dim, cache_type), first + tokens)
-    width, group = shape.padded_head_dim, heads // kv_heads
+    shape = CacheShape(StateShape.uniform(1, kv_heads, head_dim, cache_type), first + tokens)
+    width, group = shape.width(head_dim), heads // kv_heads
     queries = memory.zeros((tokens, heads, width), np.float32)
     output = memory.zeros((tokens, heads * head_dim), np.float32)
     runs = -(-shape.padded_context // attention.RUN_POSITIONS)
@@ -151,12 +149,12 @@ def _attend(
     tokens_per_unit = attention.MOST_ROWS // group
     units = kv_heads * 3  # three threads may share a token's runs
     run_row(
-        memory, "attention", units * -(-tokens // tokens_per_unit), attention.scratch_bytes(width),
+        memory, "attention", units * -(-tokens // tokens_per_unit), attention.scratch_bytes(width, width),
         _cache(memory, shape) | {"token_count": tokens, "first_position": first},
         input=address(queries), input_stride=queries.strides[0], output=address(output),
         output_stride=output.strides[0], shared=address(shared), **{"shared_runs": runs} | fields,
-        head_dim=head_dim, padded_head_dim=width, heads=heads, kv_heads=kv_heads, scale=0.3, extra=address(sinks),
-        cache_type=shape.kernel_type, tokens_per_unit=tokens_per_unit, units=units,
+        head_dim=head_dim, padded_head_dim=width, heads=heads, scale=0.3, extra=address(sinks),
+        tokens_per_unit=tokens_per_unit, units=units, **shape.row_fields(0),
     )  # fmt: skip
 
 
@@ -176,14 +174,14 @@ def _rotate(memory: GuardedMemory, head_dim: int, rotated: int, mode: int, grows
 
 
 def _store(memory: GuardedMemory, operation: str, cache_type: str, head_dim: int, first: int) -> None:
-    tokens, shape = 3, CacheShape(StateShape(1, 2, head_dim, cache_type), 64)
-    source = memory.zeros((tokens, shape.state.kv_heads * head_dim), np.float32)
+    tokens, shape = 3, CacheShape(StateShape.uniform(1, 2, head_dim, cache_type), 64)
+    source = memory.zeros((tokens, 2 * head_dim), np.float32)
     angles = memory.zeros((first + tokens, head_dim // 2, 2), np.float32)
     run_row(
         memory, operation, tokens, 4 * head_dim,
         _cache(memory, shape) | {"token_count": tokens, "first_position": first},
-        input=address(source), input_stride=source.strides[0], kv_heads=shape.state.kv_heads, head_dim=head_dim,
-        padded_head_dim=shape.padded_head_dim, cache_type=shape.kernel_type,
+        input=address(source), input_stride=source.strides[0], head_dim=head_dim,
+        padded_head_dim=shape.width(head_dim), **shape.row_fields(0),
         extra=address(angles), extra_stride=angles.strides[0], rotated_dim=head_dim,
     )  # fmt: skip
 
@@ -270,11 +268,12 @@ def _kv_cache() -> Iterator[Case]:
 
 def _move(memory: GuardedMemory, cache_type: str, head_dim: int, distance: int) -> None:
     """Fills all positions that there are; without a distance every other one stays as it is."""
-    shape = CacheShape(StateShape(2, 2, head_dim, cache_type), 64)
-    rows = memory.zeros(shape.state.layer_count, ROW)
-    rows["layer"], rows["kv_heads"] = [0, 1], shape.state.kv_heads
-    rows["head_dim"], rows["padded_head_dim"] = head_dim, shape.padded_head_dim
-    rows["rotated_dim"], rows["cache_type"] = head_dim, shape.kernel_type
+    shape = CacheShape(StateShape.uniform(2, 2, head_dim, cache_type), 64)
+    rows = memory.zeros(2, ROW)
+    for layer in range(2):
+        for name, value in shape.row_fields(layer).items():
+            rows[layer][name] = value
+    rows["head_dim"], rows["padded_head_dim"], rows["rotated_dim"] = head_dim, shape.width(head_dim), head_dim
     count = shape.padded_context - distance
     turns = memory.copy(np.arange(count, dtype=np.int32) % 2 - (distance == 0))
     assert plan_row.UNTURNED in turns or distance > 0

@@ -41,5 +41,4 @@ def batch_of(cache: KeyValueCache, tokens: int, first: int) -> dict[str, int]:
     """Returns the fields of a batch of tokens from position `first` on."""
     return {
         "keys": cache.keys_address, "values": cache.values_address, "token_count": tokens, "first_position": first,
-        "context_size": cache.shape.padded_context,
     }  # fmt: skip

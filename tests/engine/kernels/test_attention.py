@@ -10,7 +10,7 @@ from tests.engine.kernels.kernel_bench import address, batch_of, run_kernel, thr
 from tests.naive import ops as naive
 from tui_llama.engine.layouts import attention, plan_row
 from tui_llama.engine.machine.memory import padded, zeroed_array
-from tui_llama.engine.state_file import StateShape
+from tui_llama.engine.state_shape import StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 
 PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
@@ -25,13 +25,13 @@ def filled_cache(
     positions: int, kv_heads: int, head_dim: int, layer: int, cache_type: str = "f16"
 ) -> tuple[KeyValueCache, list[npt.NDArray[np.float64]]]:
     """A cache, and the keys and values in it, (positions, kv_heads, head_dim)."""
-    shape = CacheShape(StateShape(2, kv_heads, head_dim, cache_type), padded(positions, 64) + 64)
+    shape = CacheShape(StateShape.uniform(2, kv_heads, head_dim, cache_type), padded(positions, 64) + 64)
     cache = KeyValueCache(shape)
     components = [random(positions, kv_heads, head_dim) for _ in range(2)]
     planes = [naive.cache_rows(x, cache_type) for x in components]
-    rows = np.zeros((2, 2, *planes[0].shape), planes[0].dtype)
-    rows[layer] = planes
-    cache.fill(0, rows)
+    rows: Any = np.zeros(shape.state.kv_shape(shape.state.groups[0], positions), planes[0].dtype)
+    rows[layer] = np.concatenate(planes, axis=-1)
+    cache.fill(0, 0, rows)
     cache.append(positions)
     return cache, [naive.from_cache_rows(plane, head_dim) for plane in planes]
 
@@ -41,20 +41,20 @@ def run_attention(
 ) -> npt.NDArray[np.float32]:
     """Attention of queries, (tokens, heads, head_dim) from position `first` on, in layer 1; 16 rows share a unit."""
     tokens, heads, head_dim = queries.shape
-    kv_heads, width = cache.shape.state.kv_heads, cache.shape.padded_head_dim
+    fields = cache.shape.row_fields(1) | fields
+    kv_heads, width = fields["kv_heads"], cache.shape.width(head_dim)
     wide = zeroed_array((tokens, heads, width), np.float32).view(np.float32)
     wide[:, :, :head_dim] = queries
-    out = random(tokens, heads * head_dim)
+    out = random(tokens, heads * fields["value_dim"])
     runs = -(-(first + tokens) // attention.RUN_POSITIONS)
-    shared = zeroed_array((attention.shared_bytes(width, kv_heads, runs),), np.uint8)
+    shared = zeroed_array((attention.shared_bytes(fields["padded_value_dim"], kv_heads, runs),), np.uint8)
     sharing = {"shared": address(shared), "shared_runs": runs, "units": 4 * kv_heads}
     run_kernel(
         "attention", batch_of(cache, tokens, first), threads, **through(wide, out), head_dim=head_dim,
-        padded_head_dim=width, heads=heads, kv_heads=kv_heads, layer=1, scale=0.3,
-        cache_type=cache.shape.kernel_type, per_token=plan_row.PER_TOKEN_GROUP,
+        padded_head_dim=width, heads=heads, scale=0.3, per_token=plan_row.PER_TOKEN_GROUP,
         **{"tokens_per_unit": max(1, 16 * kv_heads // heads), **sharing, **fields},
     )  # fmt: skip
-    return out.reshape(tokens, heads, head_dim)
+    return out.reshape(tokens, heads, fields["value_dim"])
 
 
 @pytest.mark.parametrize(

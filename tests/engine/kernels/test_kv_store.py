@@ -8,7 +8,7 @@ from tests.engine.kernels.kernel_bench import address, batch_of, run_kernel, thr
 from tests.naive import ops as naive
 from tui_llama.engine.layouts import plan_row
 from tui_llama.engine.machine.memory import padded, zeroed_array
-from tui_llama.engine.state_file import StateShape
+from tui_llama.engine.state_shape import KvArray, StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 
 PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
@@ -63,12 +63,12 @@ def stored(
 ) -> KeyValueCache:
     """A cache that the kernels have filled with rows (tokens, heads · head_dim) in layer 1, without rotation."""
     tokens, head_dim = len(keys), keys.shape[1] // heads
-    cache = KeyValueCache(CacheShape(StateShape(2, heads, head_dim, cache_type), 64))
+    cache = KeyValueCache(CacheShape(StateShape.uniform(2, heads, head_dim, cache_type), 64))
     table = np.zeros((64, head_dim // 2, 2), np.float32)
     table[..., 0] = 1.0
     common = {
-        "layer": 1, "head_dim": head_dim, "padded_head_dim": cache.shape.padded_head_dim, "rotated_dim": head_dim,
-        "kv_heads": heads, "cache_type": cache.shape.kernel_type, **PER_TOKEN,
+        "head_dim": head_dim, "padded_head_dim": cache.shape.width(head_dim), "rotated_dim": head_dim,
+        **cache.shape.row_fields(1), **PER_TOKEN,
     }  # fmt: skip
     batch = batch_of(cache, tokens, first)
     angles = {"extra": address(table), "extra_stride": table.strides[0]}
@@ -78,6 +78,12 @@ def stored(
     return cache
 
 
+def planes_of(cache: KeyValueCache, first: int) -> tuple[KvArray, KvArray]:
+    """The keys and values of layer 1 from a position on."""
+    state = cache.shape.state
+    return list(state.layers(state.groups[0], cache.kv(0, first, cache.length)))[1]
+
+
 @pytest.mark.parametrize("cache_type", ["f16", "q8_0"])
 @pytest.mark.parametrize("head_dim", [8, 64, 80])
 def test_stored_keys_and_values_come_back_as_rows(head_dim: int, cache_type: str) -> None:
@@ -85,9 +91,9 @@ def test_stored_keys_and_values_come_back_as_rows(head_dim: int, cache_type: str
     keys, values = random(tokens, heads * head_dim), random(tokens, heads * head_dim)
     keys[1] = 0.0
     cache = stored(keys, values, heads, first, cache_type)
-    for rows_, x in zip(cache.kv(first, first + tokens)[1], (keys, values), strict=True):
+    for rows_, x in zip(planes_of(cache, first), (keys, values), strict=True):
         np.testing.assert_array_equal(rows_, naive.cache_rows(x.reshape(tokens, heads, head_dim), cache_type))
-    assert not cache.kv(0, first + tokens)[0, 0].any()
+    assert not cache.kv(0, 0, first + tokens)[0].any()
 
 
 @pytest.mark.parametrize("cache_type", ["f16", "q8_0"])
@@ -96,7 +102,7 @@ def test_what_is_stored_is_finite_and_so_is_what_is_too_small(cache_type: str) -
     keys[0, :3] = [1e30, -1e30, 70000.0]
     keys[1] *= np.float32(1e-12)
     cache = stored(keys, keys, 1, 0, cache_type)
-    for plane in cache.kv(0, 2)[1]:
+    for plane in planes_of(cache, 0):
         back = naive.from_cache_rows(plane, 32)
         assert np.isfinite(back).all()
         assert np.abs(back[0, 0, :2]).min() > 60000.0

@@ -21,10 +21,11 @@ LARGE = 200
 
 def write_session(path: Path, sequence: FakeSequence, next_token_id: int | None = None) -> Path:
     """What llama.cpp would have written of a sequence: version 9, or 10 where there is a next token."""
-    rows = sequence.kv(0, len(sequence)).view(np.float16)
+    kv = sequence.kv(0, 0, len(sequence)).view(np.float16)
+    layers = [(layer[..., :2].copy(), layer[..., 2:].copy()) for layer in kv]
     version, token_ids = 9 if next_token_id is None else 10, np.array(sequence.token_ids, np.uint32)
     head = SessionHead(version, "llama", MODEL.state_shape, token_ids, next_token_id)
-    write_llama_session(path, head, ((keys, values) for keys, values in rows))
+    write_llama_session(path, head, layers)
     return path
 
 
@@ -38,7 +39,7 @@ def read(path: Path) -> LlamaSession:
 
 def with_wrong_number(past: list[int], place: int, error: int) -> FakeSequence:
     sequence = sequence_of(past)
-    sequence.numbers[place] += error
+    sequence.miscompute(place, error)
     return sequence
 
 
@@ -57,7 +58,7 @@ def test_a_session_is_held_as_it_came_and_counts_as_foreign(
     assert taken.token_ids == (*past, *([] if next_token_id is None else [next_token_id]))
     assert taken.text == MODEL.tokenizer.detokenize(taken.token_ids)
     assert (sequence.token_ids, sequence.own_tokens) == (past, 0)
-    assert sequence.kv(0, count).tobytes() == sequence_of(past).kv(0, count).tobytes()
+    assert sequence.kv(0, 0, count).tobytes() == sequence_of(past).kv(0, 0, count).tobytes()
 
 
 def test_a_session_says_whether_the_model_had_ended_it(tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_what_another_program_rounded_otherwise_is_kept_as_it_came(tmp_path: Pat
     theirs = with_wrong_number(past, 99, 1)
     sequence = sequence_of([])
     transfer_into(sequence).take(str(write_session(tmp_path / "session", theirs)))
-    assert sequence.kv(0, 100).tobytes() == theirs.kv(0, 100).tobytes()
+    assert sequence.kv(0, 0, 100).tobytes() == theirs.kv(0, 0, 100).tobytes()
 
 
 @pytest.mark.parametrize("place", [48, 49, 98, 99])
@@ -150,7 +151,7 @@ def test_what_is_stored_is_written_and_the_rest_is_computed(tmp_path: Path, stor
     session = read(tmp_path / "session")
     assert session.state.token_ids.tolist() == past[:cells]
     assert session.next_token_id == (None if version == 9 else past[-1])
-    assert session.state.kv.tobytes() == sequence_of(past[:cells]).kv(0, cells).tobytes()
+    assert session.state.kv.tobytes() == sequence_of(past[:cells]).kv(0, 0, cells).tobytes()
 
 
 def test_version_9_has_the_logits_after_the_last_token(tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ def test_a_stored_state_that_is_not_used_is_told_of(tmp_path: Path) -> None:
     cache_on(tmp_path / "prompts").save(OWNER, with_wrong_number(past, 98, 5))
     written = write(transfer_into(sequence_of([]), cache_on(tmp_path / "prompts")), tmp_path / "session", past)
     assert (written.reused_tokens, written.problems) == (0, ("different from what the model computes",))
-    assert read(tmp_path / "session").state.kv.tobytes() == sequence_of(past[:99]).kv(0, 99).tobytes()
+    assert read(tmp_path / "session").state.kv.tobytes() == sequence_of(past[:99]).kv(0, 0, 99).tobytes()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tui_llama.engine.model.kv_moves import PositionMoves
 from tui_llama.engine.model.sequence import Sequence
 from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.state_file import KvArray, StateShape
+from tui_llama.engine.state_shape import KvArray, StateShape
 from tui_llama.engine.tensors.hyperparameters import RopeScaling, Rotation
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.tensors.rotary import RotaryTables
@@ -35,34 +35,33 @@ def rotary_of(rotated: int) -> RotaryTables:
 
 
 def moves_for(shape: CacheShape, rotary: RotaryTables, rotated_dim: int, mode: int) -> PositionMoves:
-    rows = np.zeros(shape.state.layer_count, ROW)
-    rows["layer"] = np.arange(shape.state.layer_count)
-    rows["kv_heads"], rows["head_dim"], rows["padded_head_dim"] = (
-        shape.state.kv_heads,
-        shape.state.head_dim,
-        shape.padded_head_dim,
-    )
+    layers = [(layer, group) for group in shape.state.groups for layer in group.layers]
+    rows = np.zeros(len(layers), ROW)
+    for row, (layer, group) in zip(rows, layers, strict=True):
+        for name, value in shape.row_fields(layer).items():
+            row[name] = value
+        row["head_dim"], row["padded_head_dim"] = group.key_dim, shape.width(group.key_dim)
     rows["extra"] = rotary.tables[0].address
-    rows["rotated_dim"], rows["mode"], rows["cache_type"] = rotated_dim, mode, shape.kernel_type
-    steps = [PlanStep("store_keys", "")] * shape.state.layer_count
-    return PositionMoves(Plan(rows, steps, None, rotary, 0, []))  # type: ignore[arg-type] # it has no logits
+    rows["rotated_dim"], rows["mode"] = rotated_dim, mode
+    return PositionMoves(Plan(rows, [PlanStep("store_keys", "")] * len(rows), None, rotary, 0, []))  # type: ignore[arg-type] # it has no logits
 
 
-def filled(shape: CacheShape) -> KeyValueCache:
-    cache = KeyValueCache(shape)
-    sizes = (LENGTH, shape.state.kv_heads, shape.state.head_dim)
-    planes = [
-        naive.cache_rows(RNG.standard_normal(sizes, np.float32), shape.state.dtype)
-        for _ in range(2 * shape.state.layer_count)
-    ]
-    rows: Any = np.stack(planes).reshape(shape.state.layer_count, 2, *planes[0].shape)
-    cache.fill(0, rows)
-    cache.append(LENGTH)
+def filled(shape: CacheShape, length: int = LENGTH) -> KeyValueCache:
+    cache, dtype = KeyValueCache(shape), shape.state.dtype
+    for index, group in enumerate(shape.state.groups):
+        planes = [
+            [naive.cache_rows(RNG.standard_normal((length, group.kv_heads, dim), np.float32), dtype) for dim in dims]
+            for dims in [(group.key_dim, group.value_dim)] * len(group.layers)
+        ]
+        rows: Any = np.stack([np.concatenate(layer, axis=-1) for layer in planes])
+        cache.fill(index, 0, rows)
+    cache.append(length)
     return cache
 
 
-def rows_of(cache: KeyValueCache) -> list[tuple[KvArray, KvArray]]:
-    return [(keys, values) for keys, values in cache.kv(0, cache.length)]
+def rows_of(cache: KeyValueCache, group: int = 0) -> list[tuple[KvArray, KvArray]]:
+    state = cache.shape.state
+    return list(state.layers(state.groups[group], cache.kv(group, cache.kept_from(group), cache.length)))
 
 
 KINDS = [
@@ -77,7 +76,7 @@ def test_what_is_behind_a_removed_range_moves_down_with_its_keys_turned_back(
     cache_type: str, mode: int, head_dim: int, rotated: int
 ) -> None:
     rotary = rotary_of(rotated)
-    cache = filled(CacheShape(StateShape(2, 3, head_dim, cache_type), CONTEXT))
+    cache = filled(CacheShape(StateShape.uniform(2, 3, head_dim, cache_type), CONTEXT))
     before, first, count = rows_of(cache), 5, 23
 
     moves_for(cache.shape, rotary, rotated, mode).remove(cache, first, count)
@@ -96,7 +95,7 @@ def test_turned_keys_agree_with_their_twin_and_values_stay(
     cache_type: str, mode: int, head_dim: int, rotated: int
 ) -> None:
     rotary = rotary_of(rotated)
-    cache = filled(CacheShape(StateShape(2, 3, head_dim, cache_type), CONTEXT))
+    cache = filled(CacheShape(StateShape.uniform(2, 3, head_dim, cache_type), CONTEXT))
     before, differences = rows_of(cache), RNG.integers(-9, 10, LENGTH)
 
     moves_for(cache.shape, rotary, rotated, mode).turn(cache, differences)
@@ -111,7 +110,7 @@ def test_turned_keys_agree_with_their_twin_and_values_stay(
 
 
 def test_ranges_and_differences_that_do_not_fit_the_cache_are_refused() -> None:
-    cache = filled(CacheShape(StateShape(1, 1, 8), CONTEXT))
+    cache = filled(CacheShape(StateShape.uniform(1, 1, 8), CONTEXT))
     moves = moves_for(cache.shape, rotary_of(8), 8, HALVES)
     for first, count in [(-1, 3), (3, -1), (60, 2)]:
         with pytest.raises(CallerError):
@@ -130,7 +129,8 @@ MODELS: list[tuple[Architecture, ScalingKind, str]] = [
 
 
 def keys_of(sequence: Sequence) -> npt.NDArray[np.float64]:
-    return naive.from_cache_rows(sequence.cache.kv(0, len(sequence))[0, 0], sequence.cache.shape.state.head_dim)
+    (keys, _), *_ = rows_of(sequence.cache)
+    return naive.from_cache_rows(keys, sequence.cache.shape.state.groups[0].key_dim)
 
 
 def relative_error(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
@@ -200,9 +200,9 @@ def test_a_sequence_says_which_tokens_are_as_reading_leaves_them(tiny: Path) -> 
 def test_a_sequence_says_which_tokens_are_its_own(tiny: Path) -> None:
     with open_model(tiny, threads=1) as model, model.new_sequence() as sequence:
         sequence.extend(IDS)
-        rows = sequence.kv(0, 40)
+        rows = sequence.kv(0, 0, 40)
         sequence.rewind(20)
-        sequence.fill(20, rows[:, :, 20:30])
+        sequence.fill(0, 20, rows[:, 20:30])
         sequence.adopt(IDS[20:30], is_foreign=True)
         sequence.extend(IDS[30:])  # computed beside them
         assert (sequence.own_tokens, len(sequence)) == (20, 40)
@@ -212,7 +212,7 @@ def test_a_sequence_says_which_tokens_are_its_own(tiny: Path) -> None:
         sequence.extend(IDS[20:])
         assert sequence.own_tokens == len(sequence) == 40
         sequence.rewind(20)
-        sequence.fill(20, rows[:, :, 20:])
+        sequence.fill(0, 20, rows[:, 20:])
         sequence.adopt(IDS[20:], is_foreign=True)
         sequence.shift(4, 4)
         assert sequence.own_tokens == 4

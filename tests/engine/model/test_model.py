@@ -99,7 +99,7 @@ def test_a_quantised_cache_keeps_every_guarantee(tmp_path: Path, architecture: A
         apart = np.stack([sequence.extend([token_id]) for token_id in ids])
         assert apart.tobytes() == logits.tobytes()
         with model.new_sequence() as restored:
-            restored.fill(0, sequence.kv(0, 9))
+            restored.fill(0, 0, sequence.kv(0, 0, 9))
             restored.adopt(ids[:9])
             assert restored.extend(ids[9:]).tobytes() == logits[-1].tobytes()
     assert 0 < relative_error(logits, exact) < 0.02
@@ -395,4 +395,4 @@ def test_info_says_what_the_file_is(tiny: Path) -> None:
     assert (info.name, info.architecture, info.quantization) == ("Tiny", "llama", "Q4_K")
     assert info.context_size == 100
     assert info.vocab_size == model.vocab_size
-    assert info.key_value_bytes_per_token == 2 * 2 * 2 * model.state_shape.kv_heads * model.state_shape.head_dim
+    assert info.key_value_bytes_per_token == model.state_shape.token_bytes

@@ -21,7 +21,7 @@ from tui_llama.engine.layouts.plan_row import HALVES, NEIGHBOURS, PER_PLAN, PER_
 from tui_llama.engine.plan.builder import PlanBuilder
 from tui_llama.engine.plan.forward.plan_writer import Rows
 from tui_llama.engine.plan.plan import Buffer, Plan
-from tui_llama.engine.state_file import StateShape
+from tui_llama.engine.state_shape import StateShape
 from tui_llama.engine.tensors.hyperparameters import (
     Hyperparameters,
     LayerSizes,
@@ -106,7 +106,7 @@ def weights(tmp_path: Path) -> Iterator[Weights]:
 
 
 def builder_of(weights: Weights, dtype: str = "f16") -> PlanBuilder:
-    cache = CacheShape(StateShape(SIZES.layer_count, KV_HEADS, HEAD_DIM, dtype), CONTEXT)
+    cache = CacheShape(StateShape.uniform(SIZES.layer_count, KV_HEADS, HEAD_DIM, dtype), CONTEXT)
     rotary = RotaryTables(SIZES, weights.vector, cache.padded_context, CONTEXT)
     return PlanBuilder(SIZES, weights, rotary, cache, BATCH_TOKENS)
 
@@ -296,7 +296,9 @@ def test_queries_are_rotated_into_padded_heads_and_keys_into_the_cache(
     assert column(plan, "mode")[:2] == [mode, mode]
     assert column(plan, "extra") == [builder.rotary.tables[layer].address] * 2 + [0]
     assert column(plan, "rotated_dim")[:2] == [ROTATION.dim] * 2
-    assert column(plan, "layer")[1:] == [layer, layer]
+    place = builder.cache.row_fields(layer)
+    for name in ("keys_offset", "values_offset", "cache_positions"):
+        assert column(plan, name)[1:] == [place[name]] * 2
     assert column(plan, "barrier") == [1, 0, 0]  # nothing reads the cache before the barrier of a later row
 
 
@@ -332,7 +334,7 @@ def test_attention_takes_its_scale_window_cap_and_sinks(builder: PlanBuilder) ->
     attended(builder, 1, sinks="sinks")
     plan = builder.build()
     assert column(plan, "scale") == [0.25, 0.25]
-    assert column(plan, "layer") == [0, 1]
+    assert column(plan, "keys_offset") == [builder.cache.row_fields(layer)["keys_offset"] for layer in (0, 1)]
     assert column(plan, "window") == [0, 7]
     assert column(plan, "soft_cap") == [0.0, 50.0]
     no_sinks, sinks = column(plan, "extra")
@@ -431,7 +433,7 @@ def test_a_plan_names_each_kernel_once_in_the_order_of_first_use(builder: PlanBu
 
 def test_scratch_memory_is_enough_for_every_kernel(builder: PlanBuilder) -> None:
     scratch = builder.build().scratch_bytes
-    assert scratch >= max(scratch_bytes(PADDED_HEAD_DIM), amx_panel.SCRATCH_BYTES)
+    assert scratch >= max(scratch_bytes(PADDED_HEAD_DIM, PADDED_HEAD_DIM), amx_panel.SCRATCH_BYTES)
     assert scratch % LINE_BYTES == 0
 
 

@@ -12,7 +12,8 @@ from tests.fakes.stored_prompts import MODEL, OTHER_OWNER, OWNER, TOKEN_BYTES, c
 from tests.scale import scaled
 from tui_llama.engine.prompt_cache.eviction import cache_uses, clear, make_room, remove_owner, used_bytes
 from tui_llama.engine.prompt_cache.owner import served_owner_id
-from tui_llama.engine.state_file import HEADER_BYTES, KvArray
+from tui_llama.engine.state_file import header_bytes, record_head_bytes
+from tui_llama.engine.state_shape import KvArray
 from tui_llama.files.storage import DiskStorage
 
 
@@ -23,7 +24,7 @@ def restored(folder: Path, token_ids: list[int], held: list[int] | None = None) 
     assert outcome.problems == ()
     assert sequence.token_ids == token_ids[: outcome.tokens]
     expected = sequence_of(token_ids[: outcome.tokens])
-    assert sequence.kv(0, outcome.tokens).tobytes() == expected.kv(0, outcome.tokens).tobytes()
+    assert sequence.kv(0, 0, outcome.tokens).tobytes() == expected.kv(0, 0, outcome.tokens).tobytes()
     return outcome.tokens
 
 
@@ -47,9 +48,9 @@ def test_only_what_memory_lacks_is_loaded(tmp_path: Path, monkeypatch: pytest.Mo
     filled: list[int] = []
     fill = FakeSequence.fill
 
-    def counting(sequence: FakeSequence, first: int, rows: KvArray) -> None:
+    def counting(sequence: FakeSequence, group: int, first: int, rows: KvArray) -> None:
         filled.append(first)
-        fill(sequence, first, rows)
+        fill(sequence, group, first, rows)
 
     monkeypatch.setattr(FakeSequence, "fill", counting)
     assert restored(tmp_path, past, [*past[:500], 1]) == 640
@@ -85,7 +86,7 @@ def test_branches_share_their_common_past(tmp_path: Path) -> None:
     assert store(cache, deeper).tokens == 100
     for branch in (past, edited, again, deeper):
         assert restored(tmp_path, [*branch, 5]) == len(branch)
-    assert used_bytes(DiskStorage(tmp_path)) < 1.1 * 1450 * TOKEN_BYTES + 4 * 2048
+    assert used_bytes(DiskStorage(tmp_path)) < 1.1 * 1450 * TOKEN_BYTES + 4 * 3072
 
 
 def test_another_chat_with_a_known_beginning_reuses_it_and_begins_a_segment_of_its_own(tmp_path: Path) -> None:
@@ -127,9 +128,9 @@ def test_two_programs_in_one_chat_branch_and_lose_nothing(tmp_path: Path) -> Non
 def foreign_sequence_of(token_ids: list[int], error: int = 0) -> FakeSequence:
     """Tokens taken over from another program, which computed other last numbers."""
     theirs = sequence_of(token_ids)
-    theirs.numbers[-1] += error
+    theirs.miscompute(-1, error)
     sequence = sequence_of([])
-    sequence.fill(0, theirs.kv(0, len(theirs)))
+    sequence.fill(0, 0, theirs.kv(0, 0, len(theirs)))
     sequence.adopt(token_ids, is_foreign=True)
     return sequence
 
@@ -184,7 +185,7 @@ def test_what_was_computed_elsewhere_and_is_far_from_what_we_compute_is_set_asid
 def test_ours_must_still_come_out_bit_by_bit(tmp_path: Path) -> None:
     past = large_past()
     wrong = sequence_of(past)
-    wrong.numbers[-1] += 1
+    wrong.miscompute(-1, 1)
     cache_on(tmp_path).save(OWNER, wrong)
     assert cache_on(tmp_path).restore(sequence_of([]), past, OWNER).tokens == 0
 
@@ -220,7 +221,7 @@ def test_what_is_computed_beside_it_in_memory_is_marked_wherever_it_is_stored(tm
 
 def test_a_sequence_is_its_own_again_once_it_has_forgotten_what_was_foreign() -> None:
     sequence = sequence_of(tokens(10))
-    sequence.fill(10, sequence_of(tokens(15)).kv(10, 15))
+    sequence.fill(0, 10, sequence_of(tokens(15)).kv(0, 10, 15))
     sequence.adopt(tokens(15)[10:], is_foreign=True)
     sequence.extend([1, 2])
     assert sequence.own_tokens == 10
@@ -237,7 +238,7 @@ def test_a_sequence_is_its_own_again_once_it_has_forgotten_what_was_foreign() ->
 def test_what_the_model_would_not_compute_is_not_used_and_set_aside(tmp_path: Path) -> None:
     past = tokens(100)
     wrong = sequence_of(past)
-    wrong.numbers[99] = 5  # as if the weights had been others when it was read
+    wrong.miscompute(99, 5 - wrong.numbers[99])  # as if the weights had been others when it was read
     cache_on(tmp_path).save(OWNER, wrong)
     sequence = sequence_of(past[:20])
     outcome = cache_on(tmp_path).restore(sequence, past)
@@ -267,8 +268,9 @@ def test_a_segment_moved_to_another_models_folder_is_not_used(tmp_path: Path) ->
 def damage_rows(path: Path, position: int) -> None:
     """Flips a bit in the keys and values of a token in a file of whole records."""
     content = bytearray(path.read_bytes())
-    record_bytes = 64 + 64 * 4 + 64 * TOKEN_BYTES
-    content[HEADER_BYTES + position // 64 * record_bytes + 64 + 64 * 4 + position % 64 * TOKEN_BYTES] ^= 1
+    head_bytes = record_head_bytes(MODEL.state_shape, 64)
+    record = header_bytes(MODEL.state_shape) + position // 64 * (head_bytes + 64 * TOKEN_BYTES)
+    content[record + head_bytes + position % 64 * TOKEN_BYTES] ^= 1
     path.write_bytes(content)
 
 
@@ -281,7 +283,7 @@ def test_damage_costs_only_what_comes_after_it(tmp_path: Path) -> None:
     outcome = cache.restore(sequence, past)
     assert outcome.tokens == 320
     assert len(outcome.problems) == 1 and outcome.problems[0].startswith("damaged (tokens ")
-    assert sequence.kv(0, outcome.tokens).tobytes() == sequence_of(past).kv(0, outcome.tokens).tobytes()
+    assert sequence.kv(0, 0, outcome.tokens).tobytes() == sequence_of(past).kv(0, 0, outcome.tokens).tobytes()
     assert restored(tmp_path, past) == 320
     sequence.extend(past[320:])
     assert cache.save(OWNER, sequence).tokens == 320
@@ -373,7 +375,7 @@ def test_damaged_files_never_change_an_answer(tmp_path: Path) -> None:
         is_outside = damaged[: len(content)] == content
         detected += is_outside or outcome.tokens < 200 or bool(outcome.problems)
         assert sequence.token_ids == past[: outcome.tokens]
-        assert sequence.kv(0, outcome.tokens).tobytes() == expected.kv(0, outcome.tokens).tobytes()
+        assert sequence.kv(0, 0, outcome.tokens).tobytes() == expected.kv(0, 0, outcome.tokens).tobytes()
     assert detected == count
 
 

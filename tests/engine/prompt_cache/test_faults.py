@@ -35,7 +35,7 @@ def stored(storage: Storage, token_ids: Sequence[int], cache: PromptCache | None
     assert all(problem.startswith("damaged (") for problem in outcome.problems)
     assert sequence.token_ids == token_ids[: outcome.tokens]
     expected = EXPECTED.get(tuple(token_ids)) or sequence_of(token_ids)
-    assert sequence.kv(0, outcome.tokens).tobytes() == expected.kv(0, outcome.tokens).tobytes()
+    assert sequence.kv(0, 0, outcome.tokens).tobytes() == expected.kv(0, 0, outcome.tokens).tobytes()
     return outcome.tokens
 
 
@@ -149,7 +149,7 @@ def test_whichever_call_fails_nothing_is_raised_and_nothing_wrong_is_kept(error:
             sequence = sequence_of(PAST[:10])
             outcome = cache.restore(sequence, turn)
             assert sequence.token_ids == turn[: outcome.tokens]
-            assert sequence.kv(0, outcome.tokens).tobytes() == sequence_of(turn).kv(0, outcome.tokens).tobytes()
+            assert sequence.kv(0, 0, outcome.tokens).tobytes() == sequence_of(turn).kv(0, 0, outcome.tokens).tobytes()
         disk = storage.inner
         assert isinstance(disk, SimulatedDisk)
         disk.close_all()

@@ -11,7 +11,7 @@ from tests.fakes.storage_wrappers import CountingStorage, FaultyStorage
 from tests.fakes.stored_prompts import OWNER, tokens
 from tui_llama.engine.prompt_cache.cache_files import DAMAGED_SUFFIX, SUFFIX
 from tui_llama.engine.prompt_cache.segment_tree import PathPart, SegmentTree
-from tui_llama.engine.state_file import HEADER_BYTES, NO_PARENT
+from tui_llama.engine.state_file import MOST_HEADER_BYTES, NO_PARENT
 
 RECORD_BYTES = 64  # of a record that only commits
 
@@ -109,7 +109,7 @@ def test_an_unchanged_file_is_not_opened_again_and_one_that_was_used_is_not_read
     folder.disk.close(descriptor)
     tree.refresh()
     assert storage.calls["open"] == 1
-    assert storage.read_bytes < HEADER_BYTES
+    assert storage.read_bytes < MOST_HEADER_BYTES
     assert {known.name: known.used_at for known in tree} == {one: folder.disk.now - 60, two: folder.disk.now}
 
 

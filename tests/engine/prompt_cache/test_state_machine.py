@@ -23,7 +23,7 @@ from tests.fakes.stored_prompts import TOKEN_BYTES, cache_on, sequence_of, store
 from tests.scale import scaled
 from tui_llama.engine.prompt_cache.cache import CacheResult
 from tui_llama.engine.prompt_cache.eviction import cache_uses, make_room, remove_owner, used_bytes
-from tui_llama.engine.state_file import RECORD_TOKENS
+from tui_llama.engine.state_shape import RECORD_TOKENS
 
 OPERATIONS: Final = scaled(5_000, 1_000_000)
 STEPS: Final = 50
@@ -120,7 +120,7 @@ class CacheMachine(RuleBasedStateMachine):
         assert self._unexpected(outcome) == []
         assert tuple(sequence.token_ids) == wanted[: outcome.tokens]
         expected = sequence_of(wanted[: outcome.tokens])
-        assert sequence.kv(0, outcome.tokens).tobytes() == expected.kv(0, outcome.tokens).tobytes()
+        assert sequence.kv(0, 0, outcome.tokens).tobytes() == expected.kv(0, 0, outcome.tokens).tobytes()
 
     # --- what happens to the disk -------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class CacheMachine(RuleBasedStateMachine):
         sequence = sequence_of([])
         outcome = cache_on(self.disk, BUDGET_BYTES).restore(sequence, path)
         assert (outcome.tokens, self._unexpected(outcome)) == (len(path), [])
-        assert sequence.kv(0, len(path)).tobytes() == sequence_of(path).kv(0, len(path)).tobytes()
+        assert sequence.kv(0, 0, len(path)).tobytes() == sequence_of(path).kv(0, 0, len(path)).tobytes()
 
     def _unexpected(self, outcome: CacheResult) -> list[str]:
         """Troubles but for what a power cut has torn, of which nothing was promised."""

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_llama.engine.state_file import StateShape
+from tui_llama.engine.state_shape import StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 from tui_llama.errors import CallerError, ShapeMismatchError
 
-SHAPE = CacheShape(StateShape(layer_count=2, kv_heads=3, head_dim=8), context_size=70)
-QUANTISED = CacheShape(StateShape(layer_count=2, kv_heads=3, head_dim=40, dtype="q8_0"), context_size=70)
+SHAPE = CacheShape(StateShape.uniform(layer_count=2, kv_heads=3, head_dim=8), context_size=70)
+QUANTISED = CacheShape(StateShape.uniform(layer_count=2, kv_heads=3, head_dim=40, dtype="q8_0"), context_size=70)
 
 
 def some_rows(tokens: int, seed: int = 0, shape: CacheShape = SHAPE) -> npt.NDArray[Any]:
-    chance, sizes = np.random.default_rng(seed), shape.state.kv_shape(tokens)
+    chance, sizes = np.random.default_rng(seed), shape.state.kv_shape(shape.state.groups[0], tokens)
     if shape.state.dtype == "q8_0":
         return chance.integers(0, 256, sizes, np.uint8)
     return chance.standard_normal(sizes).astype(np.float16)
@@ -32,17 +32,17 @@ def test_rows_that_go_in_piece_by_piece_come_out(cuts: list[int], wanted: list[i
     cache, length = KeyValueCache(shape), cuts[-1]
     rows = some_rows(length, shape=shape)
     for first, last in zip([0, *cuts], cuts, strict=False):
-        cache.fill(first, rows[:, :, first:last])
+        cache.fill(0, first, rows[:, first:last])
     cache.append(length)
     first, last = (min(place, length) for place in wanted)
-    got = cache.kv(first, last)
+    got = cache.kv(0, first, last)
     assert got.flags.c_contiguous
-    np.testing.assert_array_equal(got, rows[:, :, first:last])
+    np.testing.assert_array_equal(got, rows[:, first:last])
 
 
 def test_filling_does_not_change_the_length() -> None:
     cache = KeyValueCache(SHAPE)
-    cache.fill(0, some_rows(20))
+    cache.fill(0, 0, some_rows(20))
     assert cache.length == 0
     cache.append(20)
     assert cache.length == 20
@@ -51,12 +51,12 @@ def test_filling_does_not_change_the_length() -> None:
 def test_rewinding_keeps_what_comes_before() -> None:
     cache = KeyValueCache(SHAPE)
     rows = some_rows(40)
-    cache.fill(0, rows)
+    cache.fill(0, 0, rows)
     cache.append(40)
     cache.rewind(17)
-    np.testing.assert_array_equal(cache.kv(0, 17), rows[:, :, :17])
+    np.testing.assert_array_equal(cache.kv(0, 0, 17), rows[:, :17])
     with pytest.raises(CallerError):
-        cache.kv(0, 18)
+        cache.kv(0, 0, 18)
 
 
 @pytest.mark.parametrize("length", [-1, 6])
@@ -78,32 +78,32 @@ def test_more_tokens_than_fit_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("first", "shape"),
-    [(0, (2, 2, 5, 3, 7)), (0, (2, 2, 5, 2, 8)), (0, (1, 2, 5, 3, 8)), (0, (2, 2, 71, 3, 8)), (66, (2, 2, 5, 3, 8)),
-     (-1, (2, 2, 5, 3, 8)), (0, (5, 3, 8))],
+    [(0, (2, 5, 3, 15)), (0, (2, 5, 2, 16)), (0, (1, 5, 3, 16)), (0, (2, 71, 3, 16)), (66, (2, 5, 3, 16)),
+     (-1, (2, 5, 3, 16)), (0, (5, 3, 16))],
 )  # fmt: skip
 def test_rows_of_another_shape_are_refused(first: int, shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeMismatchError):
-        KeyValueCache(SHAPE).fill(first, np.zeros(shape, np.float16))
+        KeyValueCache(SHAPE).fill(0, first, np.zeros(shape, np.float16))
 
 
 def test_rows_of_another_type_are_refused() -> None:
     with pytest.raises(ShapeMismatchError):
-        KeyValueCache(SHAPE).fill(0, np.zeros((2, 2, 5, 3, 8), np.float32))  # type: ignore[arg-type]
+        KeyValueCache(SHAPE).fill(0, 0, np.zeros((2, 5, 3, 16), np.float32))  # type: ignore[arg-type]
 
 
 def test_rows_of_the_other_cache_type_are_refused() -> None:
     with pytest.raises(ShapeMismatchError):
-        KeyValueCache(SHAPE).fill(0, some_rows(5, shape=QUANTISED))
+        KeyValueCache(SHAPE).fill(0, 0, some_rows(5, shape=QUANTISED))
     with pytest.raises(ShapeMismatchError):
-        KeyValueCache(QUANTISED).fill(0, some_rows(5))
+        KeyValueCache(QUANTISED).fill(0, 0, some_rows(5))
 
 
 def test_a_quantised_cache_takes_about_half_the_memory() -> None:
-    halves, quantised = (CacheShape(StateShape(16, 8, 64, kind), 4096) for kind in ("f16", "q8_0"))
+    halves, quantised = (CacheShape(StateShape.uniform(16, 8, 64, kind), 4096) for kind in ("f16", "q8_0"))
     assert quantised.state.token_bytes * 32 == halves.state.token_bytes * 17
-    assert quantised.tile_bytes * 32 == halves.tile_bytes * 17
+    assert quantised.keys_bytes * 32 == halves.keys_bytes * 17
 
 
 def test_bytes_of_a_token_leave_padding_out() -> None:
     assert SHAPE.state.token_bytes == 2 * 2 * 2 * 3 * 8
-    assert (SHAPE.padded_head_dim, SHAPE.padded_context) == (16, 128)
+    assert (SHAPE.width(8), SHAPE.padded_context) == (16, 128)

@@ -75,7 +75,7 @@ class IdlePrefill:
         """
         self._sequence.rewind(self._sequence.exact_tokens)
         wanted = self._certain_tokens()
-        ready = common_prefix_length(self._sequence.token_ids, wanted)
+        ready = self._sequence.rewindable(common_prefix_length(self._sequence.token_ids, wanted))
         if ready < len(wanted) and not self._should_stop():
             ready, problems = restore_longest_prefix(self._sequence, self._prompt_cache, wanted, self._request.chat_id)
             for problem in problems:

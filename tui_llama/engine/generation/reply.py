@@ -216,7 +216,7 @@ class Reply:
 
     def _forget_what_will_move(self) -> None:
         """Drops reused tokens that would move, because reuse of a part of the prompt must not change the answer."""
-        reused = min(len(self._sequence), self._room.reusable_tokens)
+        reused = self._sequence.rewindable(min(len(self._sequence), self._room.reusable_tokens))
         self._sequence.rewind(reused)
         self._cost.reused_tokens = reused
 

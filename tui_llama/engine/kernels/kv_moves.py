@@ -13,7 +13,7 @@ import numpy as np
 
 from tui_llama.engine.kernels.attention.blocks import QUANT_COLUMNS
 from tui_llama.engine.kernels.ir.simd import batch_at, float32_at, int8_at, int32_at, load_half, row_at, store_half
-from tui_llama.engine.kernels.kv_store import rotate_components, store_components
+from tui_llama.engine.kernels.kv_store import rotate_components, store_components, tile_of
 from tui_llama.engine.layouts.plan_row import Q8_0_CACHE, ROW, UNTURNED
 from tui_llama.engine.toolchain.numba_codegen import helper
 
@@ -23,17 +23,14 @@ _ROW_BYTES = ROW.itemsize
 @helper
 def _load_keys(row: Any, batch: Any, target: int, position: int, head: int) -> None:
     """Widens the keys of one position and head to float32; the inverse of `store_components`."""
-    width = row.padded_head_dim
     x = float32_at(np.uintp(target))
-    tile = ((row.layer * row.kv_heads + head) * batch.context_size + position) // 16
     lane = position % 16
+    start = tile_of(row, batch.keys, True, position, head)
     if row.cache_type != Q8_0_CACHE:
-        start = np.int64(batch.keys) + tile * 32 * width
         for i in range(row.head_dim):
             x[i] = load_half(np.uintp(start + 2 * (lane + 16 * i)))
         return
-    start = np.int64(batch.keys) + tile * 17 * width
-    quants = int8_at(np.uintp(start + width))
+    quants = int8_at(np.uintp(start + row.padded_head_dim))
     for i in range(row.head_dim):
         scale = load_half(np.uintp(start + 32 * (i // QUANT_COLUMNS) + 2 * lane))
         x[i] = np.float32(quants[lane + 16 * i]) * scale
@@ -42,11 +39,9 @@ def _load_keys(row: Any, batch: Any, target: int, position: int, head: int) -> N
 @helper
 def _move_values(row: Any, batch: Any, source: int, target: int, head: int) -> None:
     """Copies the values of one head from position `source` to position `target`."""
-    width, quantised = row.padded_head_dim, row.cache_type == Q8_0_CACHE
-    first_tile = (row.layer * row.kv_heads + head) * (batch.context_size // 16)
-    tile_bytes = (17 if quantised else 32) * width
-    from_tile = np.int64(batch.values) + (first_tile + source // 16) * tile_bytes
-    to_tile = np.int64(batch.values) + (first_tile + target // 16) * tile_bytes
+    width, quantised = row.padded_value_dim, row.cache_type == Q8_0_CACHE
+    from_tile = tile_of(row, batch.values, False, source, head)
+    to_tile = tile_of(row, batch.values, False, target, head)
     from_lane, to_lane = source % 16, target % 16
     if quantised:
         for block in range(width // QUANT_COLUMNS):
@@ -91,7 +86,7 @@ def move_positions(
                 target, source = first + i, first + i + distance
                 angles_at = angles + turn_of[i] * row.rotated_dim * 4
                 _load_keys(row, batch, scratch, source, head)
-                rotate_components(scratch, turned, angles_at, row.head_dim, row.rotated_dim, row.mode)
-                store_components(row, batch, batch.keys, turned, target, head, True)
+                rotate_components(row, scratch, turned, angles_at)
+                store_components(row, batch.keys, turned, target, head, True)
                 if distance > 0:
                     _move_values(row, batch, source, target, head)

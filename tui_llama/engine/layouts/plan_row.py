@@ -13,6 +13,7 @@ PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, PER_CHOSEN_EXPERT = 0, 1, 2, 3  # what the
 EVERY_TOKEN, OUTPUT_TOKENS, ROWS_OF_OUTPUT_TOKENS = 0, 1, 2
 NEIGHBOURS, HALVES = 0, 1  # components that a rotation pairs: (2i, 2i + 1), or (i, i + rotated_dim / 2)
 UNTURNED = -1  # in the rotation numbers of `move_positions`: leave this key as it is
+SLIDING, CHUNKED = 0, 1  # windows: the last positions, or those from the last multiple of the window on
 
 ROW = np.dtype(
     [
@@ -35,13 +36,18 @@ ROW = np.dtype(
         ("columns", np.int64),  # length of a reduction, in elements or blocks
         ("heads", np.int64),
         ("kv_heads", np.int64),
-        ("head_dim", np.int64),
+        ("head_dim", np.int64),  # of queries and keys
         ("padded_head_dim", np.int64),
+        ("value_dim", np.int64),
+        ("padded_value_dim", np.int64),
         ("rotated_dim", np.int64),
         ("expert_count", np.int64),
         ("used_count", np.int64),  # experts that a token uses
-        ("layer", np.int64),
-        ("window", np.int64),  # positions that a token sees, its own included; 0: all
+        ("first_rotated", np.int64),  # first component of a head that is rotated
+        ("keys_offset", np.int64),  # bytes from the cache's first key to the layer's
+        ("values_offset", np.int64),
+        ("cache_positions", np.int64),  # of the layer, a multiple of 64: position p lies at p modulo this
+        ("window", np.int64),  # positions that a token sees at most, its own included; 0: all
         ("shared_runs", np.int64),  # results for each KV head that fit into `shared`
         ("scale", np.float32),
         ("epsilon", np.float32),
@@ -53,6 +59,7 @@ ROW = np.dtype(
         ("barrier", np.int32),  # 1: ends a stage, whose units must be done before the next row begins
         ("mode", np.int32),  # variant of the kernel
         ("cache_type", np.int32),  # F16_CACHE or Q8_0_CACHE
+        ("values_in_keys", np.int32),  # 1: a value is the first components of its key, and is not stored itself
     ],
     align=True,
 )
@@ -66,7 +73,6 @@ BATCH = np.dtype(
         ("first_position", np.int64),  # cache position of the first token; the batch's tokens see all earlier positions
         ("rotation_offset", np.int64),  # added to a token's position before its rotation; at most 0
         ("first_output_token", np.int64),  # first token whose logits are computed
-        ("context_size", np.int64),  # positions in the cache, a multiple of 64
     ],
     align=True,
 )

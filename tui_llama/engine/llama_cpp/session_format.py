@@ -48,8 +48,9 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.engine.state_file import KvArray, StateShape, TokenIds
-from tui_llama.errors import CallerError
+from tui_llama.engine.state_file import TokenIds
+from tui_llama.engine.state_shape import KvArray, LayerGroup, StateShape
+from tui_llama.errors import CallerError, EngineError
 from tui_llama.files.new_files import FileKind
 
 Plane: TypeAlias = NDArray[np.float16]
@@ -79,9 +80,8 @@ class StoredState:
 
     @property
     def kv(self) -> KvArray:
-        """Keys and values as a cache takes them: (layers, 2, tokens, kv_heads, head_dim) float16."""
-        planes = [plane for layer in self.layers for plane in layer]
-        kv: NDArray[np.float16] = np.stack(planes).reshape(len(self.layers), 2, *planes[0].shape)
+        """Keys and values as a cache takes them; see `KvArray`."""
+        kv: NDArray[np.float16] = np.stack([np.concatenate(layer, axis=-1) for layer in self.layers])
         return kv
 
 
@@ -123,10 +123,23 @@ class SessionHead:
 
 def row_bytes(shape: StateShape) -> int:
     """Returns the bytes of one token's keys, or of its values, in one layer."""
-    return shape.kv_heads * shape.head_bytes
+    group = shape.groups[0]
+    return group.kv_heads * shape.head_bytes(group.key_dim)
 
 
-def require_f16(shape: StateShape) -> None:
-    """Raises CallerError where the shape is not of float16."""
+def session_group(shape: StateShape) -> LayerGroup:
+    """Returns the sizes of all layers.
+
+    Raises:
+        CallerError: the shape is not of float16.
+        EngineError: the layers differ, or see windows: sessions of such models are not read or written.
+    """
     if shape.dtype != "f16":
         raise CallerError(f"Sessions of llama.cpp are read and written as f16, not {shape.dtype}.")
+    group = shape.groups[0]
+    if len(shape.groups) > 1 or group.window or group.key_dim != group.value_dim:
+        raise EngineError(
+            "sessions of llama.cpp are read and written only for models whose layers are all alike and see all tokens",
+            "Continue the chat here, or copy its text.",
+        )
+    return group

@@ -27,11 +27,12 @@ from tui_llama.engine.llama_cpp.session_format import (
     LlamaSession,
     Plane,
     StoredState,
-    require_f16,
     row_bytes,
+    session_group,
 )
 from tui_llama.engine.prompt_cache.segment_scan import is_finite
-from tui_llama.engine.state_file import StateShape, TokenIds
+from tui_llama.engine.state_file import TokenIds
+from tui_llama.engine.state_shape import StateShape
 from tui_llama.errors import StateFileError
 from tui_llama.files.guarded_files import opened, read_bytes, read_into, regular_file_bytes
 
@@ -52,8 +53,9 @@ def read_llama_session(
         StateFileError: it must not be used. The text is the cause in a few words: "missing", "made with another
             architecture", "truncated", "damaged (layer 3 values: not finite)".
         CallerError: the shape is not of float16.
+        EngineError: the layers are not all alike; see `session_group`.
     """
-    require_f16(shape)
+    session_group(shape)
     with opened(Path(path)) as descriptor:
         reader = _Reader(descriptor)
         version = _read_version(reader)
@@ -173,7 +175,7 @@ def _read_layers(reader: _Reader, shape: StateShape, order: NDArray[np.intp]) ->
     transposed, layer_count = reader.fields(BODY)
     if transposed > 1:
         raise StateFileError("damaged (transposition)")
-    if layer_count != shape.layer_count:
+    if layer_count != len(shape.groups[0].layers):
         raise StateFileError("made with keys and values of another shape")
     keys = [_read_plane(reader, shape, order, f"layer {layer} keys", False) for layer in range(layer_count)]
     values = [
@@ -186,7 +188,8 @@ def _read_layers(reader: _Reader, shape: StateShape, order: NDArray[np.intp]) ->
 
 def _read_plane(reader: _Reader, shape: StateShape, order: NDArray[np.intp], what: str, transposed: bool) -> Plane:
     """Reads the keys or values of a layer, (cells, kv_heads, head_dim) float16 in the order of positions."""
-    row_elements = shape.kv_heads * shape.head_dim
+    group = shape.groups[0]
+    row_elements = group.kv_heads * group.key_dim
     element_type, *sizes = reader.fields(TRANSPOSED_ROWS if transposed else ROWS)
     if element_type != F16:
         raise StateFileError(f"not in f16 ({what})")
@@ -198,4 +201,4 @@ def _read_plane(reader: _Reader, shape: StateShape, order: NDArray[np.intp], wha
     rows = elements.reshape(row_elements, -1).T if transposed else elements.reshape(-1, row_elements)
     if (order[1:] < order[:-1]).any():
         rows = rows[order]
-    return np.ascontiguousarray(rows).reshape(len(order), shape.kv_heads, shape.head_dim)
+    return np.ascontiguousarray(rows).reshape(len(order), group.kv_heads, group.key_dim)

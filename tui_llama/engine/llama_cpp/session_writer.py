@@ -23,10 +23,11 @@ from tui_llama.engine.llama_cpp.session_format import (
     VERSIONS,
     Plane,
     SessionHead,
-    require_f16,
     row_bytes,
+    session_group,
 )
-from tui_llama.engine.state_file import StateShape, TokenIds
+from tui_llama.engine.state_file import TokenIds
+from tui_llama.engine.state_shape import StateShape
 from tui_llama.errors import CallerError, ShapeMismatchError
 from tui_llama.files.new_files import new_file, write_all
 
@@ -52,8 +53,9 @@ def write_llama_session(
         ResultFileError: it could not be written, or must not be; see `new_file`.
         ShapeMismatchError: an array is not as described.
         CallerError: the version does not exist or cannot have what was given, or the shape is not of float16.
+        EngineError: the layers are not all alike; see `session_group`.
     """
-    require_f16(head.shape)
+    session_group(head.shape)
     _require_array(head.token_ids, (len(head.token_ids),), "<u4", "token ids")
     all_ids, cell_count = _ids_and_cells(head.version, head.token_ids, head.next_token_id)
     head_bytes = _encode_head(head, all_ids, cell_count)
@@ -75,7 +77,7 @@ def _encode_head(head: SessionHead, all_ids: TokenIds, cell_count: int) -> bytes
             _outputs_or_streams(head.version, head.logits),
             COUNT.pack(cell_count),
             _cells(cell_count).tobytes(),
-            BODY.pack(not head.flash_attention, head.shape.layer_count),
+            BODY.pack(not head.flash_attention, len(head.shape.groups[0].layers)),
         ]
     )
 
@@ -85,11 +87,12 @@ def _write_layers(
 ) -> None:
     """Writes keys and values from `start_bytes` on: layers come one by one, but all keys stand before all values."""
     shape, write_values = head.shape, _write_rows if head.flash_attention else _write_transposed
+    layer_count = len(shape.groups[0].layers)
     part_bytes = ROWS.size + cell_count * row_bytes(shape)
     for layer, (keys, values) in enumerate(_checked_layers(layers, shape, len(head.token_ids))):
         os.lseek(descriptor, start_bytes + layer * part_bytes, os.SEEK_SET)
         _write_rows(descriptor, keys[:cell_count])
-        os.lseek(descriptor, start_bytes + (shape.layer_count + layer) * part_bytes, os.SEEK_SET)
+        os.lseek(descriptor, start_bytes + (layer_count + layer) * part_bytes, os.SEEK_SET)
         write_values(descriptor, values[:cell_count])
 
 
@@ -143,14 +146,15 @@ def _checked_layers(
     layers: Iterable[tuple[Plane, Plane]], shape: StateShape, token_count: int
 ) -> Iterator[tuple[Plane, Plane]]:
     """Passes on the keys and values of each layer, one by one."""
-    expected, count = (token_count, shape.kv_heads, shape.head_dim), 0
+    group, count = shape.groups[0], 0
+    expected = (token_count, group.kv_heads, group.key_dim)
     for keys, values in layers:
         _require_array(keys, expected, "<f2", f"keys of layer {count}")
         _require_array(values, expected, "<f2", f"values of layer {count}")
         yield keys, values
         count += 1
-    if count != shape.layer_count:
-        raise ShapeMismatchError(f"{count} layers were given for a state of {shape.layer_count}.")
+    if count != len(group.layers):
+        raise ShapeMismatchError(f"{count} layers were given for a state of {len(group.layers)}.")
 
 
 def _require_array(array: NDArray[Any], shape: tuple[int, ...], dtype: str, what: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.llama_cpp.recover_messages import messages_in
-from tui_llama.engine.llama_cpp.session_format import Plane, SessionHead, StoredState
+from tui_llama.engine.llama_cpp.session_format import Plane, SessionHead, StoredState, session_group
 from tui_llama.engine.llama_cpp.session_reader import read_llama_session
 from tui_llama.engine.llama_cpp.session_writer import write_llama_session
 from tui_llama.engine.model.interface import LanguageModel
@@ -24,7 +24,7 @@ from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.recompute_check import is_reproduced
 from tui_llama.engine.prompting.conversation_prompt import encode_continuation, without_foreign_tokens
 from tui_llama.engine.requests import CompleteRequest
-from tui_llama.engine.state_file import KvArray
+from tui_llama.engine.state_shape import KvArray
 from tui_llama.engine.templates.dates import dates_in
 from tui_llama.engine.token_sequence import Logits, TokenSequence
 from tui_llama.errors import EngineError, StateFileError
@@ -71,6 +71,7 @@ class SessionTransfer:
 
     Raises (every method):
         CallerError: the model's cache is not of f16.
+        EngineError: the layers are not all alike; see `session_group`.
     """
 
     def __init__(self, model: LanguageModel, sequence: TokenSequence, prompt_cache: PromptCache | None) -> None:
@@ -87,6 +88,7 @@ class SessionTransfer:
             StateFileError: it must not be used, with the cause in a few words; the sequence is empty then.
         """
         model, sequence = self._model, self._sequence
+        session_group(model.state_shape)
         sequence.rewind(0)
         session = read_llama_session(
             path, model.info.architecture, model.state_shape, model.context_size, model.vocab_size
@@ -132,10 +134,10 @@ class SessionTransfer:
     def _hold_checked(self, state: StoredState) -> None:
         """Takes the state over. Computes its last token and one in the middle again: they must come out the same."""
         kv, token_ids = state.kv, [int(token_id) for token_id in state.token_ids]
-        last = len(token_ids) - 1
+        last, shape = len(token_ids) - 1, self._model.state_shape
         self._hold(0, kv, token_ids)
         for position in (last, last // 2):
-            if not is_reproduced(self._sequence, position, must_be_equal=False):
+            if not is_reproduced(self._sequence, shape, position, must_be_equal=False):
                 raise StateFileError(
                     "made with another model, or damaged (the keys and values do not match the tokens)"
                 )
@@ -144,7 +146,7 @@ class SessionTransfer:
     def _hold(self, first: int, kv: KvArray, token_ids: list[int]) -> None:
         """Lets the sequence hold the tokens from `first` on as the session has them."""
         self._sequence.rewind(first)
-        self._sequence.fill(first, kv[:, :, first:])
+        self._sequence.fill(0, first, kv[:, first:])
         self._sequence.adopt(token_ids[first:], is_foreign=True)
 
     def tokens_of(self, text: str) -> tuple[int, ...]:
@@ -191,6 +193,7 @@ class SessionTransfer:
             EngineError: there are too few tokens, too many for the context, or some that the model does not know.
             ResultFileError: it could not be written, or must not be.
         """
+        session_group(self._model.state_shape)
         has_logits = version == _LOGITS_VERSION
         cells = token_ids if has_logits else token_ids[:-1]
         self._require_computable(token_ids, cells, version)
@@ -238,5 +241,6 @@ class SessionTransfer:
         return logits if needs_logits else None
 
     def _layers(self) -> Iterator[tuple[Plane, Plane]]:
-        for keys, values in self._sequence.kv(0, len(self._sequence)):
-            yield keys.view(np.float16), values.view(np.float16)
+        shape = self._model.state_shape
+        for keys, values in shape.layers(session_group(shape), self._sequence.kv(0, 0, len(self._sequence))):
+            yield np.ascontiguousarray(keys).view(np.float16), np.ascontiguousarray(values).view(np.float16)

@@ -8,7 +8,8 @@ from tui_llama.chat import ChatMessage
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.events import LoadStage
 from tui_llama.engine.requests import LoadRequest
-from tui_llama.engine.state_file import StateFingerprint, StateShape
+from tui_llama.engine.state_file import StateFingerprint
+from tui_llama.engine.state_shape import StateShape
 from tui_llama.engine.templates.thinking.knowledge import TemplateThinking
 from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer

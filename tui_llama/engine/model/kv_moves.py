@@ -12,7 +12,7 @@ from tui_llama.engine.plan.plan import Plan
 from tui_llama.engine.tensors.kv_cache import KeyValueCache
 from tui_llama.errors import CallerError, ShapeMismatchError
 
-_NO_ANGLES = np.zeros(1, np.float32)
+_NO_ANGLES = np.zeros((1, 0, 2), np.float32)
 
 
 class PositionMoves:
@@ -28,24 +28,39 @@ class PositionMoves:
         self._rotary = plan.rotary
         self._scratch = np.zeros((2, int(self._rows["head_dim"].max())), np.float32)
 
+    def can_remove(self, cache: KeyValueCache, first: int, count: int) -> bool:
+        """Tells whether layers with a window have all that they would see after `remove`."""
+        length = cache.length - count
+        return all(
+            not group.window or self._kept_then(cache, index, first, count) <= max(0, length - group.window + 1)
+            for index, group in enumerate(cache.shape.state.groups)
+        )
+
     def remove(self, cache: KeyValueCache, first: int, count: int) -> None:
         """Forgets positions `first` … `first` + `count` - 1; those behind move down, their keys turned back by `count`.
 
+        Layers with a window move only what they still see.
+
         Raises:
-            CallerError: there are no such positions.
+            CallerError: there are no such positions, or layers with a window would lack some; see `can_remove`.
         """
         if not 0 <= first <= first + count <= cache.length:
             raise CallerError(f"positions {first} to {first + count} are not all among the {cache.length} there are")
-        moved = cache.length - first - count
-        if count > 0:
-            self._move(cache, first, count, np.full(moved, -count, np.int64))
-        cache.rewind(first + moved)
+        if not self.can_remove(cache, first, count):
+            raise CallerError(f"without positions {first} to {first + count} windows would have a gap")
+        length, kept = cache.length - count, []
+        for index, group in enumerate(cache.shape.state.groups):
+            start = max(first, self._first_moved(cache, index, count)) if group.window else first
+            kept.append(self._kept_then(cache, index, first, count) if group.window else 0)
+            if count > 0:
+                self._move_group(cache, index, start, count, length - start)
+        cache.set_length(length, kept)
 
     def turn(self, cache: KeyValueCache, differences: npt.NDArray[np.int64]) -> None:
         """Turns keys on, as if each position were another one; nothing moves.
 
         Args:
-            cache: The keys that are turned.
+            cache: The keys that are turned, of layers without a window.
             differences: (positions,) int64, by how many positions, below 0 for back; 0 changes nothing.
 
         Raises:
@@ -53,19 +68,54 @@ class PositionMoves:
         """
         if differences.shape != (cache.length,):
             raise ShapeMismatchError(f"{cache.length} positions need as many differences, not {differences.shape}")
-        self._move(cache, 0, 0, differences)
+        self._move(self._rows, cache, 0, 0, differences)
 
-    def _move(self, cache: KeyValueCache, first: int, distance: int, differences: npt.NDArray[np.int64]) -> None:
+    def _first_moved(self, cache: KeyValueCache, group: int, count: int) -> int:
+        """Returns the first position that a layer with a window fills, when `count` positions are forgotten."""
+        window = cache.shape.state.groups[group].window
+        return max(cache.kept_from(group), cache.length - window) - count
+
+    def _kept_then(self, cache: KeyValueCache, group: int, first: int, count: int) -> int:
+        """Returns the first position that a layer with a window has after positions were forgotten."""
+        start, ring = self._first_moved(cache, group, count), cache.shape.positions(cache.shape.state.groups[group])
+        if count == 0:
+            return cache.kept_from(group)
+        return start if start > first else max(cache.kept_from(group), cache.length - count - ring)
+
+    def _move_group(self, cache: KeyValueCache, group: int, first: int, distance: int, count: int) -> None:
+        """Fills `count` positions of a group's layers from those `distance` further on.
+
+        A ring is at least twice as long as what moves in it. So of the two orders, upwards and downwards, one never
+        writes over what is still to be moved.
+        """
+        shape = cache.shape.state.groups[group]
+        ring = cache.shape.positions(shape)
+        offsets = [cache.shape.row_fields(layer)["keys_offset"] for layer in shape.layers]
+        rows = np.ascontiguousarray(self._rows[np.isin(self._rows["keys_offset"], offsets)])
+        differences = np.full(count, -distance, np.int64)
+        if ring >= cache.shape.padded_context or ring - distance % ring >= count:
+            self._move(rows, cache, first, distance, differences)
+            return
+        for position in reversed(range(first, first + count)):
+            self._move(rows, cache, position, distance, differences[:1])
+
+    def _move(
+        self,
+        rows: npt.NDArray[np.void],
+        cache: KeyValueCache,
+        first: int,
+        distance: int,
+        differences: npt.NDArray[np.int64],
+    ) -> None:
         distinct, places = np.unique(differences, return_inverse=True)
         turns = np.where(differences == 0, UNTURNED, places).astype(np.int32)
         batch = np.zeros((), BATCH)
         batch["keys"], batch["values"] = cache.keys_address, cache.values_address
-        batch["context_size"] = cache.shape.padded_context
-        for address in np.unique(self._rows["extra"]).tolist():
-            rows = np.ascontiguousarray(self._rows[self._rows["extra"] == address])
+        for address in np.unique(rows["extra"]).tolist():
+            some = np.ascontiguousarray(rows[rows["extra"] == address])
             angles = self._angles(address, distinct)
             ops.MOVE_POSITIONS(
-                int(rows.ctypes.data), len(rows), int(batch.ctypes.data), first, len(differences), distance,
+                int(some.ctypes.data), len(some), int(batch.ctypes.data), first, len(differences), distance,
                 int(turns.ctypes.data), int(angles.ctypes.data), int(self._scratch.ctypes.data),
             )  # fmt: skip
 

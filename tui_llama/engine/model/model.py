@@ -195,7 +195,6 @@ class Model:
         self._runner.run(
             token_ids=int(token_ids.ctypes.data), keys=cache.keys_address, values=cache.values_address,
             token_count=count, first_position=cache.length, rotation_offset=rotation_offset, first_output_token=first,
-            context_size=cache.shape.padded_context,
         )  # fmt: skip
         cache.append(count)
         return np.asarray(self._plan.logits.data[first:count, : self.vocab_size], np.float32)

@@ -60,7 +60,7 @@ def prepare_model(
     notices = (*sizes.notices, *check_coverage(file, read, architecture))
     context_size = context_size or min(sizes.context_length, DEFAULT_CONTEXT_SIZE)
     batch_tokens = min(batch_tokens, context_size)
-    cache_shape = CacheShape(state_shape_of(sizes, cache_type), context_size)
+    cache_shape = CacheShape(state_shape_of(sizes, cache_type), context_size, batch_tokens)
     weights = Weights(file)
     rotary = RotaryTables(sizes, weights.vector, cache_shape.padded_context, context_size)
     builder = PlanBuilder(sizes, weights, rotary, cache_shape, batch_tokens)

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from tui_llama.engine.model.kv_moves import PositionMoves
 from tui_llama.engine.prompt_cache.single_file import restore_session, save_session
-from tui_llama.engine.state_file import KvArray, StateFingerprint, StateShape
+from tui_llama.engine.state_file import StateFingerprint
+from tui_llama.engine.state_shape import KvArray, StateShape
 from tui_llama.engine.tensors.kv_cache import KeyValueCache
 from tui_llama.engine.token_sequence import Logits, LogitsRows
 from tui_llama.errors import CallerError, EngineError
@@ -115,6 +116,11 @@ class Sequence:
         return len(self) if self._exact_tokens is None else self._exact_tokens
 
     @property
+    def can_share_positions(self) -> bool:
+        """Whether `set_positions` works: not where layers have windows, whose positions are the places of tokens."""
+        return self._model.state_shape.is_trimmable
+
+    @property
     def own_tokens(self) -> int:
         """The number of first tokens with keys and values of this program: all, unless it adopted foreign ones."""
         return len(self) if self._own_tokens is None else self._own_tokens
@@ -179,11 +185,15 @@ class Sequence:
             size = min(max(fitting, _LEAST_CHUNK_TOKENS), 2 * size, self._model.batch_tokens)
             yield done, logits if done == len(tokens) else None
 
+    def rewindable(self, length: int) -> int:
+        """Returns where `rewind` can go instead of `length`: there, or, where a layer with a window cannot, to 0."""
+        return self.cache.rewindable(length)
+
     def rewind(self, length: int) -> None:
         """Forgets all tokens from position `length` on.
 
         Raises:
-            CallerError: there are fewer.
+            CallerError: there are fewer, or layers with a window no longer have what comes before; see `rewindable`.
         """
         self.cache.rewind(length)
         del self._token_ids[length:]
@@ -196,11 +206,18 @@ class Sequence:
     def shift(self, first: int, count: int) -> None:
         """Forgets `count` tokens from the `first` on; the tokens after them move down, their keys rotated accordingly.
 
+        Where layers with a window lack tokens that they would see then, all that stays is read again.
+
         Raises:
             CallerError: there are not so many, or positions are shared.
         """
         if self._positions != list(range(len(self))):
             raise CallerError("tokens that share positions cannot be shifted")
+        if not self._model.moves.can_remove(self.cache, first, count):
+            kept = self._token_ids[:first] + self._token_ids[first + count :]
+            self.rewind(0)
+            self.extend(kept)
+            return
         self._model.moves.remove(self.cache, first, count)
         del self._token_ids[first : first + count]
         del self._positions[len(self._token_ids) :]
@@ -217,8 +234,10 @@ class Sequence:
             positions: One for each token, not below 0, never descending, none above its token's index.
 
         Raises:
-            CallerError: they are not of that kind; nothing was changed.
+            CallerError: they are not of that kind, or layers have windows; nothing was changed.
         """
+        if not self.can_share_positions:
+            raise CallerError("tokens of a model with windows cannot share positions")
         new, old = np.array(positions, np.int64), np.array(self._positions, np.int64)
         fits = new.shape == old.shape and np.all(new >= 0) and np.all(np.diff(new) >= 0)
         if not (fits and np.all(new <= np.arange(len(new)))):
@@ -247,25 +266,31 @@ class Sequence:
         model = self._model
         restore_session(Path(path), model.fingerprint, model.state_shape, model.context_size, self)
 
-    def kv(self, first: int, last: int) -> KvArray:
-        """Returns a copy of the keys and values at positions `first` … `last` - 1: (layers, 2, tokens, kv_heads, head).
+    def kv(self, group: int, first: int, last: int) -> KvArray:
+        """Returns a copy of the keys and values of a group of layers at positions `first` … `last` - 1; see `KvArray`.
 
         Raises:
-            CallerError: there are fewer tokens.
+            CallerError: there are fewer tokens, or the first are no longer kept.
         """
-        return self.cache.kv(first, last)
+        return self.cache.kv(group, first, last)
 
-    def expect(self, length: int) -> None:
-        """Announces that keys and values up to a position will be filled in soon."""
-        self.cache.expect(length)
+    def kept_from(self, group: int) -> int:
+        """Returns the first position whose keys and values a group of layers still has."""
+        return self.cache.kept_from(group)
 
-    def fill(self, first: int, kv: KvArray) -> None:
-        """Writes keys and values after those of the tokens; `adopt` makes them readable. Any thread may call it.
+    def expect(self, length: int, firsts: Tokens[int]) -> None:
+        """Announces that keys and values up to a position will be filled in, for each group from a first one on."""
+        self.cache.expect(length, firsts)
+
+    def fill(self, group: int, first: int, kv: KvArray) -> None:
+        """Writes keys and values of a group of layers after those of the tokens; `adopt` makes them readable.
+
+        Any thread may call it.
 
         Raises:
             ShapeMismatchError: they are not of this model, or more than fit.
         """
-        self.cache.fill(first, kv)
+        self.cache.fill(group, first, kv)
 
     def adopt(self, token_ids: Tokens[int], *, is_foreign: bool = False) -> None:
         """Appends tokens whose keys and values were filled in.

@@ -11,6 +11,7 @@ from tui_llama.engine.layouts import amx_panel
 from tui_llama.engine.layouts import attention as attention_sizes
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, activation_bytes
 from tui_llama.engine.layouts.plan_row import (
+    CHUNKED,
     EVERY_TOKEN,
     HALVES,
     NEIGHBOURS,
@@ -20,6 +21,7 @@ from tui_llama.engine.layouts.plan_row import (
     PER_TOKEN_GROUP,
     ROW,
     ROWS_OF_OUTPUT_TOKENS,
+    SLIDING,
 )
 from tui_llama.engine.machine.memory import odd_lines, padded, zeroed_array, zeroed_bytes
 from tui_llama.engine.plan.architectures.declaration import Activation, NormKind
@@ -60,7 +62,7 @@ class PlanBuilder:
     _buffers: dict[tuple[str, int], Buffer] = field(default_factory=dict)
     _keep_alive: list[object] = field(default_factory=list)
     _temperature_tables: dict[QueryTemperature, npt.NDArray[np.float32]] = field(default_factory=dict)
-    _shared_states: npt.NDArray[np.uint8] | None = None
+    _shared_states: dict[tuple[int, int, int], npt.NDArray[np.uint8]] = field(default_factory=dict)
     _output_tokens_only: bool = False
     _experts: ExpertSteps | None = None
 
@@ -190,7 +192,7 @@ class PlanBuilder:
 
     def store(self, keys: Buffer, values: Buffer | None, layer: int, *, is_rotated: bool = False) -> None:
         """Rotates the keys for their positions, unless they are, and stores keys and values in the KV cache."""
-        common = self._in_cache(layer) | self._head_sizes(layer) | {"units": 1}
+        common = self.cache.row_fields(layer) | self._head_sizes(layer) | {"units": 1}
         self.add_step(
             PlanStep(ops.STORE_KEYS.name, f"layer {layer}"), barrier=0,
             input=keys.address, input_stride=keys.stride_bytes, **common,
@@ -216,16 +218,20 @@ class PlanBuilder:
         """
         sizes = self.sizes.layers[layer]
         attended = self.buffer("attended", sizes.head_count * sizes.value_dim)
+        place = self.cache.row_fields(sizes.kv_source)
+        values = {"value_dim": sizes.value_dim, "padded_value_dim": self.cache.width(sizes.value_dim)}
         group = sizes.head_count // sizes.kv_head_count
         sinks_vector = self.weights.vector(sinks, sizes.head_count) if sinks else None
         self._keep_alive.append(sinks_vector)
         self.add_step(
             PlanStep(ops.ATTENTION.name, f"layer {layer}"), per_token=PER_TOKEN_GROUP,
             **self._from_to(rotated, attended), **self._head_sizes(layer), heads=sizes.head_count,
-            **self._in_cache(sizes.kv_source), scale=sizes.attention_scale, window=sizes.window,
+            **place | values, values_in_keys=int(place["value_dim"] == 0), scale=sizes.attention_scale,
+            window=sizes.window, mode=CHUNKED if sizes.is_chunked else SLIDING,
             soft_cap=sizes.score_cap, extra=0 if sinks_vector is None else int(sinks_vector.ctypes.data),
             units=sizes.kv_head_count * -(-_ATTENTION_UNITS // sizes.kv_head_count),
-            tokens_per_unit=attention_sizes.MOST_ROWS // group, **self._shared_runs(),
+            tokens_per_unit=attention_sizes.MOST_ROWS // group,
+            **self._shared_runs(values["padded_value_dim"], place["kv_heads"], place["cache_positions"]),
         )  # fmt: skip
         return attended
 
@@ -317,8 +323,11 @@ class PlanBuilder:
 
     def build(self) -> Plan:
         """Returns the finished plan, without kernel addresses."""
-        width = self.cache.padded_head_dim
-        scratch_bytes = [attention_sizes.scratch_bytes(width), amx_panel.SCRATCH_BYTES]
+        scratch_bytes = [
+            attention_sizes.scratch_bytes(self.cache.width(layer.head_dim), self.cache.width(layer.value_dim))
+            for layer in self.sizes.layers
+        ]
+        scratch_bytes.append(amx_panel.SCRATCH_BYTES)
         if self._experts is not None:
             scratch_bytes.append(self._experts.scratch_bytes)
         return Plan(
@@ -327,7 +336,7 @@ class PlanBuilder:
             logits=self.logits,
             rotary=self.rotary,
             scratch_bytes=padded(max(scratch_bytes), 64),
-            keep_alive=[*self._keep_alive, self._buffers, self._temperature_tables],
+            keep_alive=[*self._keep_alive, self._buffers, self._temperature_tables, self._shared_states],
         )
 
     def _quantize(self, source: Buffer, columns: int, part: str = "") -> Buffer:
@@ -407,7 +416,7 @@ class PlanBuilder:
 
     def _pad_queries(self, queries: Buffer, layer: int, rotation: Mapping[str, int]) -> Buffer:
         sizes = self.sizes.layers[layer]
-        rotated = self.buffer("rotated queries", sizes.head_count * self.cache.padded_head_dim)
+        rotated = self.buffer("rotated queries", sizes.head_count * self.cache.width(sizes.head_dim))
         self.add_step(
             PlanStep(ops.ROTATE_QUERIES.name, "queries"), **self._from_to(queries, rotated), **rotation,
             **self._head_sizes(layer), heads=sizes.head_count, weight=self._temperatures(sizes), units=1,
@@ -429,14 +438,17 @@ class PlanBuilder:
             self._temperature_tables[temperature] = table
         return int(self._temperature_tables[temperature].ctypes.data)
 
-    def _shared_runs(self) -> dict[str, int]:
-        """Returns the memory in which threads share the longest attention of one token; all layers use it."""
-        runs = -(-self.cache.padded_context // attention_sizes.RUN_POSITIONS)
-        if self._shared_states is None:
-            size = attention_sizes.shared_bytes(self.cache.padded_head_dim, self.cache.state.kv_heads, runs)
-            self._shared_states = zeroed_bytes(size)
-            self._keep_alive.append(self._shared_states)
-        return {"shared": int(self._shared_states.ctypes.data), "shared_runs": runs}
+    def _shared_runs(self, value_width: int, kv_heads: int, positions: int) -> dict[str, int]:
+        """Returns the memory in which threads share the longest attention of one token; layers of equal sizes use it.
+
+        Its counters are at the beginning, and how many there are depends on the sizes. In a ring the runs of one token
+        may begin and end within one.
+        """
+        runs = -(-positions // attention_sizes.RUN_POSITIONS) + (positions < self.cache.padded_context)
+        sizes = value_width, kv_heads, runs
+        if sizes not in self._shared_states:
+            self._shared_states[sizes] = zeroed_bytes(attention_sizes.shared_bytes(*sizes))
+        return {"shared": int(self._shared_states[sizes].ctypes.data), "shared_runs": runs}
 
     def _rotation(self, layer: int) -> dict[str, int]:
         """Returns the fields of a row that rotates; none for a layer that positions do not enter."""
@@ -446,16 +458,15 @@ class PlanBuilder:
         table = self.rotary[rotation]
         return {
             "rotated_dim": rotation.dim,
+            "first_rotated": rotation.first,
             "extra": table.address,
             "extra_stride": table.stride_bytes,
             "mode": NEIGHBOURS if rotation.neighbours else HALVES,
         }
 
-    def _in_cache(self, layer: int) -> dict[str, int]:
-        return {"kv_heads": self.cache.state.kv_heads, "layer": layer, "cache_type": self.cache.kernel_type}
-
     def _head_sizes(self, layer: int) -> dict[str, int]:
-        return {"head_dim": self.sizes.layers[layer].head_dim, "padded_head_dim": self.cache.padded_head_dim}
+        head_dim = self.sizes.layers[layer].head_dim
+        return {"head_dim": head_dim, "padded_head_dim": self.cache.width(head_dim)}
 
     def _from_to(self, source: Buffer, target: Buffer) -> dict[str, int]:
         return {

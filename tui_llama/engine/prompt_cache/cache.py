@@ -32,33 +32,36 @@ from tui_llama.engine.prompt_cache.cache_files import PART_SUFFIX, SUFFIX
 from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompt_cache.eviction import KEPT_FREE_BYTES, make_room
 from tui_llama.engine.prompt_cache.recompute_check import is_reproduced
+from tui_llama.engine.prompt_cache.restore_points import first_missing, first_needed
 from tui_llama.engine.prompt_cache.segment_reader import LockBudget, SegmentReader
 from tui_llama.engine.prompt_cache.segment_tree import (
     KnownSegment,
     PathPart,
     SegmentTree,
+    cut_path,
     has_foreign,
+    stored_parts_of,
     tokens_of,
 )
 from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment, cut
 from tui_llama.engine.state_file import (
-    HEADER_BYTES,
     ID_BYTES,
     NO_PARENT,
-    RECORD_TOKENS,
     Segment,
     SegmentHeader,
     StateFingerprint,
-    StateShape,
     TokenIds,
+    header_bytes,
+    padded_bytes,
+    record_head_bytes,
 )
-from tui_llama.engine.token_sequence import TokenSequence
+from tui_llama.engine.state_shape import RECORD_TOKENS, StateShape
+from tui_llama.engine.token_sequence import TokenSequence, stored_kv
 from tui_llama.files.locks import cause_of, lacks_locks
 from tui_llama.files.storage import Storage
 from tui_llama.files.token_digest import TokenChain
 
 _ATTEMPTS: Final = 3
-_MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding
 _LASTING: Final = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 }
@@ -103,12 +106,15 @@ class PromptCache:
     # --- out of the cache ---------------------------------------------------------------------------------------
 
     def stored_length(self, token_ids: Sequence[int], owner: bytes | None = None) -> int:
-        """Returns the length of the longest prefix of the tokens that is stored and that this owner may use."""
-        path = self._find(np.asarray(token_ids, np.uint32), owner)
+        """Returns the length of the longest prefix of the tokens that `restore` would find for this owner."""
+        path = self._find(np.asarray(token_ids, np.uint32), owner, is_to_restore=True)
         return path[-1].last if path else 0
 
     def restore(self, sequence: TokenSequence, token_ids: Sequence[int], owner: bytes | None = None) -> CacheResult:
         """Makes a sequence hold the longest prefix of the tokens that it or the cache has.
+
+        Where layers have windows it is the longest one after which the model can go on; see `restore_points`. What such
+        layers have forgotten at its end is not read.
 
         The model computes the last token from the cache again, which must give the same keys and values, bit by bit;
         they depend on all tokens before it. If it does not, the sequence takes nothing from the cache. Foreign keys and
@@ -124,33 +130,48 @@ class PromptCache:
         """
         wanted = np.asarray(token_ids, np.uint32)
         held = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
-        reached = common_prefix_length(held, wanted)
+        reached = sequence.rewindable(common_prefix_length(held, wanted))
         sequence.rewind(reached)
-        lock_budget = LockBudget()
+        lock_budget, most = LockBudget(), len(wanted)
         for _ in range(_ATTEMPTS):  # another one where a file was cut, damaged or removed since we looked
-            path = self._find(wanted, owner)
+            path = self._find(wanted[:most], owner, is_to_restore=True)
             if not path or path[-1].last <= reached:
                 break
-            sequence.expect(path[-1].last)
-            loaded = self._reader.load(path, reached, sequence.fill, lock_budget)
+            end = path[-1].last
+            firsts = [max(reached, first_needed(group, end)) for group in self._shape.groups]
+            sequence.expect(end, firsts)
+            loaded = self._reader.load(path, firsts, sequence.fill, lock_budget)
+            if loaded < end and not self._shape.is_trimmable:
+                most = loaded if loaded > reached else most
+                loaded = reached
             if loaded == reached:
                 continue
             _adopt(sequence, path, wanted[:loaded], reached)
-            if not is_reproduced(sequence, loaded - 1, must_be_equal=sequence.own_tokens == loaded):
-                sequence.rewind(reached)
+            must_be_equal = sequence.own_tokens == loaded
+            if not is_reproduced(sequence, self._shape, loaded - 1, must_be_equal=must_be_equal):
                 for part in path:
                     if part.last > reached:
                         self._tree.set_aside(part.known.name, "different from what the model computes")
                 break
-            reached = loaded
+            reached, most = loaded, len(wanted)
+        # What was filled in has taken the places of what layers with windows had.
+        reached = sequence.rewindable(reached)
+        sequence.rewind(reached)
         return CacheResult(reached, tuple(self._tree.take_damages()))
 
-    def _find(self, token_ids: TokenIds, owner: bytes | None) -> list[PathPart]:
-        """Returns the path with the longest prefix for that owner; sets segments with wrong digests aside."""
+    def _find(self, token_ids: TokenIds, owner: bytes | None, *, is_to_restore: bool = False) -> list[PathPart]:
+        """Returns the path with the longest prefix for that owner; sets segments with wrong digests aside.
+
+        Args:
+            token_ids: The prefix is one of these.
+            owner: Who asks.
+            is_to_restore: Whether a model must be able to go on at its end.
+        """
         with suppress(OSError):
             self._tree.refresh()
+        find = self._tree.find_restorable if is_to_restore else self._tree.find
         while True:
-            path = self._tree.find(token_ids, owner)
+            path = find(token_ids, owner)
             wrong = self._first_wrong(path)
             if wrong is None:
                 return path
@@ -197,8 +218,8 @@ class PromptCache:
     def _save(self, owner: bytes, token_ids: TokenIds, sequence: TokenSequence) -> int:
         lock_budget = LockBudget()
         for _ in range(_ATTEMPTS):
-            path = self._find(token_ids, owner)
-            if not self._reader.are_sound(path, lock_budget):
+            path = self._find_complete(token_ids, owner, sequence)
+            if not self._reader.are_sound(path, len(token_ids), lock_budget):
                 continue
             stored = path[-1].last if path else 0
             if stored == len(token_ids):
@@ -208,11 +229,22 @@ class PromptCache:
                 return len(token_ids) - stored
         # Another program holds the lock for longer than we wait, and a branch of our own needs no lock. If the other
         # program cuts off the parent meanwhile, the branch is an orphan, and its tokens are read again.
-        path = list(takewhile(self._reader.is_sound, self._find(token_ids, owner)))
+        path = self._find_complete(token_ids, owner, sequence)
+        path = list(takewhile(lambda part: self._reader.is_sound(part, len(token_ids)), path))
         stored = path[-1].last if path else 0
         if stored < len(token_ids):
             self._begin(owner, path, token_ids, sequence)
         return len(token_ids) - stored
+
+    def _find_complete(self, token_ids: TokenIds, owner: bytes, sequence: TokenSequence) -> list[PathPart]:
+        """Returns the path up to where it lacks what going on after the tokens needs and the sequence has.
+
+        A branch may leave its parent where layers with a window have stored nothing. It then begins before that, and
+        stores a few tokens that its parent has, too.
+        """
+        path = self._find(token_ids, owner)
+        kept_from = [sequence.kept_from(group) for group in range(len(self._shape.groups))]
+        return cut_path(path, first_missing(self._shape, stored_parts_of(path), len(token_ids), kept_from))
 
     def _write(
         self,
@@ -241,7 +273,7 @@ class PromptCache:
         tip = path[-1].known
         chain, added = self._chain_of(path), token_ids[tip.segment.end :]
         try:
-            segment = append(self._storage, descriptor, tip.segment, chain, added, sequence.kv)
+            segment = append(self._storage, descriptor, tip.segment, chain, added, stored_kv(sequence))
         except BaseException:
             # What was synced before is still there. The system forgets what it failed to write, so the next write
             # to that place is a new one.
@@ -281,7 +313,8 @@ class PromptCache:
                 return False
             try:
                 segment = begin_segment(self._storage, descriptor, header)
-                segment = append(self._storage, descriptor, segment, chain, token_ids[stored:], sequence.kv)
+                added = token_ids[stored:]
+                segment = append(self._storage, descriptor, segment, chain, added, stored_kv(sequence))
                 self._storage.rename(f"{self._folder}/{part}", f"{self._folder}/{name}")
             except BaseException:
                 with suppress(OSError):
@@ -297,7 +330,8 @@ class PromptCache:
     def _make_room(self, token_count: int, path: list[PathPart]) -> None:
         """Evicts as much as the new tokens need; raises `OSError` if the disk or the budget still has no room."""
         records = token_count // RECORD_TOKENS + 2
-        needed_bytes = token_count * self._shape.token_bytes + records * _MOST_RECORD_HEAD_BYTES + HEADER_BYTES
+        head_bytes = record_head_bytes(self._shape, RECORD_TOKENS) + padded_bytes(1) * len(self._shape.groups)
+        needed_bytes = token_count * self._shape.token_bytes + records * head_bytes + header_bytes(self._shape)
         pinned = {(self._folder, part.known.name): part.last for part in path}
         if not make_room(self._storage, needed_bytes, self._budget_bytes, pinned):
             is_disk_full = self._storage.free_bytes()[0] < needed_bytes + KEPT_FREE_BYTES
@@ -309,7 +343,7 @@ class PromptCache:
 
 def folder_name(fingerprint: StateFingerprint, shape: StateShape) -> str:
     """Returns the folder of all segments of one model in one configuration: 32 hexadecimal digits."""
-    text = f"{shape.layer_count} {shape.kv_heads} {shape.head_dim} {shape.dtype}".encode()
+    text = repr((shape.groups, shape.dtype)).encode()
     meaning = fingerprint.model + fingerprint.configuration + fingerprint.engine_abi.to_bytes(4, "little") + text
     return hashlib.blake2b(meaning, digest_size=ID_BYTES).hexdigest()
 

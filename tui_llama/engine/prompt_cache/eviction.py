@@ -19,7 +19,7 @@ from tui_llama.engine.prompt_cache.cache_files import PART_SUFFIX, carries_mark,
 from tui_llama.engine.prompt_cache.segment_scan import read_kv
 from tui_llama.engine.prompt_cache.segment_tree import KnownSegment, SegmentTree
 from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment, cut
-from tui_llama.engine.state_file import KvArray
+from tui_llama.engine.state_shape import KvArray
 from tui_llama.errors import StateFileError
 from tui_llama.files.storage import Storage
 
@@ -207,13 +207,15 @@ def _copy_beginning(
     source, target = descriptors
     known = path[-1]
 
-    def kv_of(first: int, last: int) -> KvArray:
+    def kv_of(group: int, first: int, last: int) -> KvArray | None:
         parts = []
         for place in known.segment.records:
-            start, end = max(first, place.position), min(last, place.position + place.token_count)
+            start, end = max(first, place.position), min(last, place.end_position)
             if start < end:
-                kv = read_kv(storage, source, known.segment.header.shape, place)
-                parts.append(kv[:, :, start - place.position : end - place.position])
+                if place.parts[group] is None:
+                    return None
+                kv = read_kv(storage, source, known.segment.header.shape, place, group)
+                parts.append(kv[:, start - place.position : end - place.position])
         return _joined(parts)
 
     chain = known.segment.header.fingerprint.chain
@@ -225,7 +227,7 @@ def _copy_beginning(
 
 def _joined(parts: list[KvArray]) -> KvArray:
     """Returns keys and values of consecutive tokens as one array."""
-    joined: KvArray = np.concatenate([part.view(np.uint8) for part in parts], axis=2).view(parts[0].dtype)
+    joined: KvArray = np.concatenate([part.view(np.uint8) for part in parts], axis=1).view(parts[0].dtype)
     return joined
 
 

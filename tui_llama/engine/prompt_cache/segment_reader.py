@@ -5,16 +5,18 @@ written it. A commit alone says nothing of the keys and values before it, since 
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
+from tui_llama.engine.prompt_cache.restore_points import first_needed
 from tui_llama.engine.prompt_cache.segment_scan import read_kv, still_holds
 from tui_llama.engine.prompt_cache.segment_tree import KnownSegment, PathPart, SegmentTree
-from tui_llama.engine.state_file import KvArray, RecordPlace, StateShape
+from tui_llama.engine.state_file import PartPlace, RecordPlace
+from tui_llama.engine.state_shape import KvArray, StateShape
 from tui_llama.errors import StateFileError
 from tui_llama.files.storage import Storage
 
@@ -23,19 +25,21 @@ _FEW_BYTES: Final = 4 << 20  # are loaded before a second thread would have begu
 _LOCK_SECONDS: Final = 1.0
 _LOCK_STEP_SECONDS: Final = 0.005
 
-Fill: TypeAlias = Callable[[int, KvArray], None]
-"""Takes the keys and values of the positions from that number on. Any thread may call it."""
+Fill: TypeAlias = Callable[[int, int, KvArray], None]
+"""Takes the keys and values of a group of layers at the positions from the second number on. In any thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """The positions `first` … `last` - 1 of a record that are to be loaded."""
+    """The positions `first` … `last` - 1 of a record that are to be loaded, of one group of layers."""
 
     known: KnownSegment
     descriptor: int
     place: RecordPlace
+    group: int
     first: int
     last: int
+    is_last_of_record: bool
 
 
 class LockBudget:
@@ -67,13 +71,17 @@ class SegmentReader:
         self._folder = folder
         self._shape = shape
         self._tree = tree
-        self._sound: dict[str, set[RecordPlace]] = {}
+        self._sound: dict[str, set[PartPlace | None]] = {}
 
-    def load(self, path: list[PathPart], first: int, fill: Fill, lock_budget: LockBudget) -> int:
-        """Fills in the keys and values of positions from `first` on; returns the position up to which all are right."""
-        reached, damage = first, None
+    def load(self, path: list[PathPart], firsts: Sequence[int], fill: Fill, lock_budget: LockBudget) -> int:
+        """Fills in keys and values of a path, of each group of layers those from a first position on.
+
+        Returns:
+            The position up to which all are right.
+        """
+        reached, damage = min(firsts), None
         with ExitStack() as opened:
-            jobs = list(self._reading_jobs(path, first, opened, lock_budget))
+            jobs = list(self._reading_jobs(path, firsts, opened, lock_budget))
             loads = opened.enter_context(closing(self._loads(fill, jobs)))
             for job in jobs:
                 try:
@@ -82,8 +90,9 @@ class SegmentReader:
                     cause = str(error) if isinstance(error, StateFileError) else f"not readable ({error.strerror})"
                     damage = job, cause
                     break
-                reached = job.last
-                self._sound.setdefault(job.known.name, set()).add(job.place)
+                self._sound.setdefault(job.known.name, set()).add(job.place.parts[job.group])
+                if job.is_last_of_record:
+                    reached = job.last
             for descriptor in {job.descriptor for job in jobs}:
                 with suppress(OSError):
                     self._storage.touch(descriptor)
@@ -94,8 +103,8 @@ class SegmentReader:
 
     def _loads(self, fill: Fill, jobs: list[_Job]) -> Generator[None, None, None]:
         """Fills in one record for each step; a step raises the error of its record."""
-        tokens = sum(job.last - job.first for job in jobs)
-        if tokens * self._shape.token_bytes < _FEW_BYTES:
+        groups = self._shape.groups
+        if sum(self._shape.group_bytes(groups[job.group]) * (job.last - job.first) for job in jobs) < _FEW_BYTES:
             for job in jobs:
                 self._load_record(fill, job)
                 yield
@@ -105,36 +114,47 @@ class SegmentReader:
             yield from readers.map(partial(self._load_record, fill), jobs)
 
     def _reading_jobs(
-        self, path: list[PathPart], first: int, opened: ExitStack, lock_budget: LockBudget
+        self, path: list[PathPart], firsts: Sequence[int], opened: ExitStack, lock_budget: LockBudget
     ) -> Iterator[_Job]:
-        """Yields the records that hold the positions from `first` on, up to a file that cannot be read now."""
+        """Yields the parts that hold the wanted positions, up to a file that cannot be read now."""
         for part in path:
-            if part.last <= first:
+            if part.last <= min(firsts):
                 continue
             descriptor = opened.enter_context(self.locked(part.known, lock_budget))
             if descriptor is None:
                 return
             for place in part.places:
-                start, end = max(first, place.position), min(part.last, place.position + place.token_count)
-                if start < end:
-                    yield _Job(part.known, descriptor, place, start, end)
+                end = min(part.last, place.end_position)
+                starts = [(group, max(first, part.first, place.position)) for group, first in enumerate(firsts)]
+                wanted = [(group, start) for group, start in starts if start < end]
+                for group, start in wanted:
+                    yield _Job(part.known, descriptor, place, group, start, end, group == wanted[-1][0])
 
     def _load_record(self, fill: Fill, job: _Job) -> None:
-        kv = read_kv(self._storage, job.descriptor, self._shape, job.place)
-        fill(job.first, kv[:, :, job.first - job.place.position : job.last - job.place.position])
+        kv = read_kv(self._storage, job.descriptor, self._shape, job.place, job.group)
+        fill(job.group, job.first, kv[:, job.first - job.place.position : job.last - job.place.position])
 
-    def are_sound(self, path: list[PathPart], lock_budget: LockBudget) -> bool:
-        """Tells whether all records of a path are sound; reads those of which it is not known."""
-        unread = [part for part in path if not self.is_sound(part)]
-        return not unread or self.load(unread, 0, lambda first, kv: None, lock_budget) == unread[-1].last
+    def are_sound(self, path: list[PathPart], position: int, lock_budget: LockBudget) -> bool:
+        """Tells whether all is sound that going on at a position needs; reads what it does not know of."""
+        unread = [part for part in path if not self.is_sound(part, position)]
+        if not unread:
+            return True
+        firsts = [first_needed(group, position) for group in self._shape.groups]
+        return self.load(unread, firsts, lambda group, first, kv: None, lock_budget) == unread[-1].last
 
-    def is_sound(self, part: PathPart) -> bool:
-        """Tells whether this program has read or written all records of a part."""
-        return self._sound.get(part.known.name, set()).issuperset(part.places)
+    def is_sound(self, part: PathPart, position: int) -> bool:
+        """Tells whether this program has read or written all of a part that going on at a position needs."""
+        needed = {
+            place.parts[index]
+            for index, group in enumerate(self._shape.groups)
+            for place in part.places
+            if min(part.last, place.end_position) > first_needed(group, position)
+        }
+        return needed <= self._sound.get(part.known.name, set())
 
     def note_sound(self, name: str, places: Iterable[RecordPlace]) -> None:
         """Notes that these records of a file are sound, and no others."""
-        self._sound[name] = set(places)
+        self._sound[name] = {part for place in places for part in place.parts}
 
     @contextmanager
     def locked(self, known: KnownSegment, lock_budget: LockBudget, *, to_append: bool = False) -> Iterator[int | None]:

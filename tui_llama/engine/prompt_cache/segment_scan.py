@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 from tui_llama.engine.state_file import (
     CHECKSUM,
     DONE_KIND,
-    HEADER_BYTES,
-    QUANT_BLOCK_BYTES,
+    MOST_HEADER_BYTES,
     RECORD,
     RECORD_HEAD_BYTES,
-    RECORD_TOKENS,
     TOKENS_KIND,
     Commit,
-    KvArray,
+    PartPlace,
     RecordPlace,
     Segment,
     SegmentHeader,
-    StateShape,
     TokenIds,
     decoded_header,
+    header_bytes,
     padded_bytes,
+    record_head_bytes,
 )
+from tui_llama.engine.state_shape import QUANT_BLOCK_BYTES, RECORD_TOKENS, KvArray, StateShape
 from tui_llama.errors import StateFileError
 from tui_llama.files.storage import Storage
 
@@ -44,7 +44,7 @@ def scan(storage: Storage, descriptor: int) -> Segment:
             cause in a few words.
         OSError: as the storage says.
     """
-    beginning = read_exactly(storage, descriptor, 0, min(HEADER_BYTES, storage.size(descriptor)))
+    beginning = read_exactly(storage, descriptor, 0, min(MOST_HEADER_BYTES, storage.size(descriptor)))
     header, checksum = decoded_header(beginning)
     scanner = _Scanner(storage, descriptor, header, checksum)
     while scanner.take_record():
@@ -73,7 +73,7 @@ class _Scanner:
         self._descriptor = descriptor
         self._header = header
         self._size = storage.size(descriptor)
-        self._offset, self._number, self._checksum = HEADER_BYTES, 0, checksum
+        self._offset, self._number, self._checksum = header_bytes(header.shape), 0, checksum
         self._position = header.first_position
         self._records: list[RecordPlace] = []
         self._token_ids: list[TokenIds] = []
@@ -96,34 +96,51 @@ class _Scanner:
 
     def take_record(self) -> bool:
         """Takes the next record; returns whether it is right."""
-        most = RECORD_HEAD_BYTES + 4 * RECORD_TOKENS
+        shape = self._header.shape
+        most = record_head_bytes(shape, RECORD_TOKENS)
         content = read_exactly(
             self._storage, self._descriptor, self._offset, max(0, min(most, self._size - self._offset))
         )
         if len(content) < RECORD_HEAD_BYTES:
             return False
-        kind, count, position, part_of_id, number, digest, payload_checksum = RECORD.unpack(content[: RECORD.size])
-        head_bytes = RECORD_HEAD_BYTES + padded_bytes(4 * count)
+        kind, count, position, part_of_id, number, digest, present = RECORD.unpack(content[: RECORD.size])
         is_ours = part_of_id == self._header.segment_id[:8] and (number, position) == (self._number, self._position)
         is_right = count == 0 if kind == DONE_KIND else kind == TOKENS_KIND and 0 < count <= RECORD_TOKENS
-        if not (is_ours and is_right and head_bytes <= len(content)):
+        if not (is_ours and is_right):
+            return False
+        head_bytes = record_head_bytes(shape, count)
+        if head_bytes > len(content):
             return False
         (stated,) = CHECKSUM.unpack(content[RECORD.size : RECORD_HEAD_BYTES])
         checksum = zlib.crc32(content[: RECORD.size], self._checksum)
         if zlib.crc32(content[RECORD_HEAD_BYTES:head_bytes], checksum) != stated:
             return False
-        payload_at = self._offset + head_bytes
-        end = payload_at + padded_bytes(count * self._header.shape.token_bytes)
-        if end > self._size:
-            return False
-        self._offset, self._number, self._checksum, self._position = end, number + 1, stated, position + count
         if kind == DONE_KIND:
-            self._commits.append(Commit(position, len(self._records), end, self._number, stated))
+            end = self._offset + head_bytes
+            self._commits.append(Commit(position, len(self._records), end, number + 1, stated))
             self._end_digest = digest
         else:
-            self._records.append(RecordPlace(position, count, payload_at, payload_checksum))
+            place = self._place(position, count, present, content)
+            if place is None or place.end > self._size:
+                return False
+            self._records.append(place)
             self._token_ids.append(np.frombuffer(content, "<u4", count, RECORD_HEAD_BYTES).astype(np.uint32))
+            end = place.end
+        self._offset, self._number, self._checksum, self._position = end, number + 1, stated, position + count
         return True
+
+    def _place(self, position: int, count: int, present: int, content: bytes) -> RecordPlace | None:
+        """Returns the place of a record that begins here; None if parts are missing that must be there."""
+        shape = self._header.shape
+        checksums = np.frombuffer(content, "<u4", len(shape.groups), RECORD_HEAD_BYTES + 4 * count).tolist()
+        offset, parts = self._offset + record_head_bytes(shape, count), list[PartPlace | None]()
+        for index, (group, checksum) in enumerate(zip(shape.groups, checksums, strict=True)):
+            is_present = bool(present >> index & 1)
+            if not is_present and not group.window:
+                return None
+            parts.append(PartPlace(offset, checksum) if is_present else None)
+            offset += padded_bytes(count * shape.group_bytes(group)) if is_present else 0
+        return None if present >> len(parts) else RecordPlace(position, count, self._offset, tuple(parts), offset)
 
     def _has_lost_tail(self) -> bool:
         """Tells whether a commit of this segment lies somewhere after the last good one."""
@@ -138,20 +155,24 @@ class _Scanner:
         return False
 
 
-def read_kv(storage: Storage, descriptor: int, shape: StateShape, place: RecordPlace) -> KvArray:
-    """Reads and checks the keys and values of one record. The caller holds a shared lock.
+def read_kv(storage: Storage, descriptor: int, shape: StateShape, place: RecordPlace, group: int) -> KvArray:
+    """Reads and checks the keys and values of one group of layers in one record. The caller holds a shared lock.
 
     Raises:
-        StateFileError: "damaged (…)", "truncated"; nothing of the record may be used.
+        StateFileError: "damaged (…)", "truncated", "not stored (…)"; nothing of the part may be used.
         OSError: as the storage says.
     """
-    what = f"tokens {place.position}–{place.position + place.token_count - 1}"
-    wanted = place.token_count * shape.token_bytes
+    what = f"tokens {place.position}–{place.end_position - 1}"
+    part = place.parts[group]
+    if part is None:
+        raise StateFileError(f"not stored ({what})")
+    wanted = place.token_count * shape.group_bytes(shape.groups[group])
     content = np.empty(padded_bytes(wanted), np.uint8)
-    _read_into(storage, descriptor, content.data, place.offset)
-    if zlib.crc32(content.data) != place.checksum or content[wanted:].any():
+    _read_into(storage, descriptor, content.data, part.offset)
+    if zlib.crc32(content.data) != part.checksum or content[wanted:].any():
         raise StateFileError(f"damaged ({what})")
-    kv: KvArray = content[:wanted].view(shape.element).reshape(shape.kv_shape(place.token_count))
+    sizes = shape.kv_shape(shape.groups[group], place.token_count)
+    kv: KvArray = content[:wanted].view(shape.element).reshape(sizes)
     if not is_finite(content[:wanted], shape.dtype):
         raise StateFileError(f"damaged ({what}: not finite)")
     return kv

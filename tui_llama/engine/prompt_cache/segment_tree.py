@@ -14,6 +14,7 @@ import numpy as np
 from tui_llama.engine.prompt_cache.cache_files import DAMAGED_SUFFIX, SUFFIX, is_segment
 from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompt_cache.owner import may_use
+from tui_llama.engine.prompt_cache.restore_points import Stored, restore_point
 from tui_llama.engine.prompt_cache.segment_scan import scan, still_holds
 from tui_llama.engine.prompt_cache.segment_writer import cut_to_records
 from tui_llama.engine.state_file import NO_PARENT, RecordPlace, Segment, StateFingerprint, TokenIds
@@ -66,7 +67,7 @@ class PathPart:
         return [
             place
             for place in self.known.segment.records
-            if place.position < self.last and self.first < place.position + place.token_count
+            if place.position < self.last and self.first < place.end_position
         ]
 
 
@@ -217,9 +218,25 @@ class SegmentTree:
         """Returns the path from the root that holds the longest prefix of the tokens, (tokens,) uint32.
 
         Only their owner finds foreign segments, and a served program finds none of chats; see `owner`. Of equally long
-        paths, one without foreign segments wins.
+        paths, one without foreign segments wins, and then one at whose end a model can go on.
         """
-        best: list[PathPart] = []
+
+        def worth(path: list[PathPart]) -> tuple[int, bool, int]:
+            return path[-1].last, not has_foreign(path), path_restore_point(path)
+
+        return max(self._matching_paths(token_ids, owner), key=worth, default=[])
+
+    def find_restorable(self, token_ids: TokenIds, owner: bytes | None = None) -> list[PathPart]:
+        """Returns the path with the longest prefix of the tokens after which a model can go on; as `find`."""
+
+        def worth(path: list[PathPart]) -> tuple[int, bool]:
+            return path[-1].last, not has_foreign(path)
+
+        paths = self._matching_paths(token_ids, owner)
+        return max(filter(None, (cut_path(path, path_restore_point(path)) for path in paths)), key=worth, default=[])
+
+    def _matching_paths(self, token_ids: TokenIds, owner: bytes | None) -> Iterator[list[PathPart]]:
+        """Yields the paths that hold a prefix of the tokens, each as far as it does."""
         open_paths: list[tuple[KnownSegment, list[PathPart]]] = [(root, []) for root in self._with_parent(NO_PARENT)]
         while open_paths:
             known, before = open_paths.pop()
@@ -230,14 +247,11 @@ class SegmentTree:
             if known.first >= len(token_ids) or not len(own) or own[0] != token_ids[known.first]:
                 continue
             reach = known.first + common_prefix_length(own, token_ids[known.first :])
-            path = [*before, PathPart(known, known.first, reach)]
-            longest = best[-1].last if best else 0
-            if reach > longest or (reach == longest and has_foreign(best) and not has_foreign(path)):
-                best = path
+            yield [*before, PathPart(known, known.first, reach)]
             for child in self.children(known):
                 if child.first <= reach:
-                    open_paths.append((child, [*before, PathPart(known, known.first, child.first)]))
-        return best
+                    whole = PathPart(known, known.first, child.first)
+                    open_paths.append((child, [*before, whole] if whole.first < whole.last else before))
 
     def children(self, known: KnownSegment) -> list[KnownSegment]:
         """Returns the segments that go on from one, except those that begin after its end: nobody can use those."""
@@ -271,6 +285,22 @@ class SegmentTree:
         """Returns the segments that nobody can use: their parent is gone, or ends before they begin."""
         usable = {path[-1].name for path in self.paths()}
         return [known for known in self if known.name not in usable]
+
+
+def path_restore_point(path: list[PathPart]) -> int:
+    """Returns the last position of a path at which a model can go on; 0 if there is none."""
+    shape = path[-1].known.segment.header.shape
+    return path[-1].last if shape.is_trimmable else restore_point(shape, stored_parts_of(path))
+
+
+def stored_parts_of(path: list[PathPart]) -> Stored:
+    """Returns what a path holds, for `restore_points`."""
+    return [(part.first, part.last, part.places) for part in path]
+
+
+def cut_path(path: list[PathPart], position: int) -> list[PathPart]:
+    """Returns a path up to a position."""
+    return [replace(part, last=min(part.last, position)) for part in path if part.first < position]
 
 
 def has_foreign(path: Iterable[PathPart]) -> bool:

@@ -4,7 +4,7 @@ When `append` or `cut_to_records` returns, the commit is on the disk. `state_fil
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -15,11 +15,10 @@ from tui_llama.engine.state_file import (
     DONE_KIND,
     RECORD,
     RECORD_HEAD_BYTES,
-    RECORD_TOKENS,
     TOKENS_KIND,
     Commit,
-    KvArray,
     KvOf,
+    PartPlace,
     RecordPlace,
     Segment,
     SegmentHeader,
@@ -27,6 +26,7 @@ from tui_llama.engine.state_file import (
     encoded_header,
     padded_bytes,
 )
+from tui_llama.engine.state_shape import RECORD_TOKENS, KvArray
 from tui_llama.errors import ShapeMismatchError
 from tui_llama.files.storage import Storage
 from tui_llama.files.token_digest import TokenChain
@@ -54,7 +54,7 @@ def append(
         segment: The segment in the file.
         chain: The chain of all tokens up to the segment's end.
         token_ids: (tokens,) uint32, at least one.
-        kv_of: Gives their keys and values; called once for each record.
+        kv_of: Gives their keys and values; called once for each group of layers and record.
 
     Raises:
         OSError: as the storage says.
@@ -68,7 +68,8 @@ def append(
     for first, last in _records_between(segment.end, end):
         some = token_ids[first - segment.end : last - segment.end]
         chain = chain.extended(some)
-        places.append(writer.add_tokens(first, some, chain.digest, kv_of(first, last)))
+        parts = [kv_of(group, first, last) for group in range(len(segment.header.shape.groups))]
+        places.append(writer.add_tokens(first, some, chain.digest, parts))
     commit = writer.commit(end, len(segment.records) + len(places), chain.digest)
     storage.sync(descriptor)
     is_new = not segment.records
@@ -114,16 +115,12 @@ def cut_to_records(storage: Storage, descriptor: int, segment: Segment, count: i
         storage.truncate(descriptor, commit.offset)
     else:
         last = segment.records[count - 1]
-        head = read_exactly(
-            storage, descriptor, last.offset - padded_bytes(4 * last.token_count) - RECORD_HEAD_BYTES, RECORD_HEAD_BYTES
-        )
+        head = read_exactly(storage, descriptor, last.offset, RECORD_HEAD_BYTES)
         *_, number, digest, _ = RECORD.unpack(head[: RECORD.size])
         (checksum,) = CHECKSUM.unpack(head[RECORD.size :])
-        position = last.position + last.token_count
-        end = last.offset + padded_bytes(last.token_count * segment.header.shape.token_bytes)
-        storage.truncate(descriptor, end)
-        writer = _Writer(storage, descriptor, segment.header, Commit(position, count, end, number + 1, checksum))
-        writer.commit(position, count, digest)
+        storage.truncate(descriptor, last.end)
+        commit = Commit(last.end_position, count, last.end, number + 1, checksum)
+        _Writer(storage, descriptor, segment.header, commit).commit(last.end_position, count, digest)
     storage.sync(descriptor)
 
 
@@ -136,34 +133,53 @@ class _Writer:
         self._header = header
         self._offset, self._number, self._checksum = last.offset, last.number, last.checksum
 
-    def add_tokens(self, position: int, token_ids: TokenIds, digest: bytes, kv: KvArray) -> RecordPlace:
+    def add_tokens(
+        self, position: int, token_ids: TokenIds, digest: bytes, parts: Sequence[KvArray | None]
+    ) -> RecordPlace:
+        contents = [self._content(group, len(token_ids), kv) for group, kv in enumerate(parts)]
+        checksums = [0 if content is None else zlib.crc32(content) for content in contents]
+        start = self._offset
+        self._write_head(TOKENS_KIND, position, token_ids, digest, contents, checksums)
+        places = []
+        for content, checksum in zip(contents, checksums, strict=True):
+            places.append(None if content is None else PartPlace(self._offset, checksum))
+            self._write(b"" if content is None else content)
+        return RecordPlace(position, len(token_ids), start, tuple(places), self._offset)
+
+    def _content(self, group: int, token_count: int, kv: KvArray | None) -> memoryview | None:
+        """Returns the bytes of a part, padded; None for one that is absent."""
         shape = self._header.shape
-        expected = shape.kv_shape(len(token_ids))
-        if kv.shape != expected or kv.dtype != shape.element or not kv.flags.c_contiguous:
-            raise ShapeMismatchError(
-                f"keys and values must be {shape.element} {expected}, row-major, not {kv.dtype} {kv.shape}"
-            )
-        content = kv.reshape(-1).view(np.uint8).data
-        padding = bytes(padded_bytes(len(content)) - len(content))
-        checksum = zlib.crc32(padding, zlib.crc32(content))
-        self._write_head(TOKENS_KIND, position, token_ids, digest, checksum)
-        place = RecordPlace(position, len(token_ids), self._offset, checksum)
-        self._write(content)
-        self._write(padding)
-        return place
+        if kv is None and shape.groups[group].window:
+            return None
+        expected = shape.kv_shape(shape.groups[group], token_count)
+        if kv is None or kv.shape != expected or kv.dtype != shape.element or not kv.flags.c_contiguous:
+            given = "none" if kv is None else f"{kv.dtype} {kv.shape}"
+            raise ShapeMismatchError(f"keys and values must be {shape.element} {expected}, row-major, not {given}")
+        content = kv.reshape(-1).view(np.uint8)
+        padding = padded_bytes(len(content)) - len(content)
+        return (np.pad(content, (0, padding)) if padding else content).data
 
     def commit(self, position: int, record_count: int, digest: bytes) -> Commit:
-        self._write_head(DONE_KIND, position, np.empty(0, np.uint32), digest, 0)
+        self._write_head(DONE_KIND, position, np.empty(0, np.uint32), digest, (), ())
         return Commit(position, record_count, self._offset, self._number, self._checksum)
 
-    def _write_head(self, kind: bytes, position: int, token_ids: TokenIds, digest: bytes, checksum: int) -> None:
+    def _write_head(
+        self,
+        kind: bytes,
+        position: int,
+        token_ids: TokenIds,
+        digest: bytes,
+        contents: Sequence[memoryview | None],
+        checksums: Sequence[int],
+    ) -> None:
         part_of_id = self._header.segment_id[:8]
-        fixed = RECORD.pack(kind, len(token_ids), position, part_of_id, self._number, digest, checksum)
-        ids = token_ids.astype("<u4").tobytes()
-        ids += bytes(padded_bytes(len(ids)) - len(ids))
-        self._checksum = zlib.crc32(ids, zlib.crc32(fixed, self._checksum))
+        present = sum(1 << group for group, content in enumerate(contents) if content is not None)
+        fixed = RECORD.pack(kind, len(token_ids), position, part_of_id, self._number, digest, present)
+        rest = token_ids.astype("<u4").tobytes() + np.array(checksums, "<u4").tobytes()
+        rest += bytes(padded_bytes(len(rest)) - len(rest))
+        self._checksum = zlib.crc32(rest, zlib.crc32(fixed, self._checksum))
         self._number += 1
-        self._write(fixed + CHECKSUM.pack(self._checksum) + ids)
+        self._write(fixed + CHECKSUM.pack(self._checksum) + rest)
 
     def _write(self, content: bytes | memoryview) -> None:
         _write_all(self._storage, self._descriptor, content, self._offset)

@@ -6,10 +6,12 @@ from typing import Final
 
 import numpy as np
 
+from tui_llama.engine.prompt_cache.restore_points import first_needed, restore_point
 from tui_llama.engine.prompt_cache.segment_scan import read_kv, scan
 from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment
-from tui_llama.engine.state_file import ID_BYTES, MAGIC, NO_PARENT, SegmentHeader, StateFingerprint, StateShape
-from tui_llama.engine.token_sequence import TokenSequence
+from tui_llama.engine.state_file import ID_BYTES, MAGIC, NO_PARENT, SegmentHeader, StateFingerprint
+from tui_llama.engine.state_shape import StateShape
+from tui_llama.engine.token_sequence import TokenSequence, stored_kv
 from tui_llama.errors import StateFileError
 from tui_llama.files.new_files import FileKind, new_file
 from tui_llama.files.storage import DiskStorage
@@ -41,7 +43,7 @@ def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, s
     with new_file(path, _SAVED_SESSION, may_replace=True) as descriptor:
         storage = DiskStorage(path.parent)
         segment = begin_segment(storage, descriptor, header)
-        append(storage, descriptor, segment, chain, token_ids, sequence.kv)
+        append(storage, descriptor, segment, chain, token_ids, stored_kv(sequence))
 
 
 def restore_session(
@@ -73,9 +75,17 @@ def restore_session(
                 raise StateFileError("damaged")
             if segment.end > max_tokens:
                 raise StateFileError(f"longer than the context ({segment.end} of {max_tokens} tokens)")
+            if restore_point(shape, [(0, segment.end, segment.records)]) < segment.end:
+                raise StateFileError("damaged (it lacks keys and values)")
+            firsts = [first_needed(group, segment.end) for group in shape.groups]
             sequence.rewind(0)
+            sequence.expect(segment.end, firsts)
             for place in segment.records:
-                sequence.fill(place.position, read_kv(storage, descriptor, shape, place))
+                for group, first in enumerate(firsts):
+                    if place.end_position > first:
+                        start = max(first, place.position)
+                        kv = read_kv(storage, descriptor, shape, place, group)
+                        sequence.fill(group, start, kv[:, start - place.position :])
             sequence.adopt(segment.token_ids.tolist())
         finally:
             storage.close(descriptor)

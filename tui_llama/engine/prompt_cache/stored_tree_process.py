@@ -41,8 +41,8 @@ def main(_arguments: Sequence[str]) -> None:
 def stored_parts(tree: SegmentTree, nodes: Sequence[FedNode], owner: bytes) -> dict[int, tuple[Stored, Stored]]:
     """Returns how much of the prompt and of the generated tokens of each node is stored; none for one without tokens.
 
-    A prefix of what is stored is stored. So only the ends of branches are looked up, and nodes that end where another
-    one goes on take what is known of that.
+    What ends a node was stored when it was written, so where a later node can go on, an earlier one could. So only the
+    ends of branches are looked up, and nodes that end where another one goes on take what is known of that.
     """
     ids = _ids_of(nodes)
     lengths: dict[int, int] = {}
@@ -50,7 +50,7 @@ def stored_parts(tree: SegmentTree, nodes: Sequence[FedNode], owner: bytes) -> d
         own = ids[node.node_id]
         reached = lengths.get(node.node_id)
         if reached is None:
-            path = tree.find(own, owner) if len(own) else []
+            path = tree.find_restorable(own, owner) if len(own) else []
             reached = path[-1].last if path else 0
         lengths[node.node_id] = min(reached, len(own))
         before = None if node.parent_id is None else ids[node.parent_id]

@@ -172,6 +172,11 @@ def room_in(
             raise SettingsError(
                 f"{width} positions cannot be grouped by {group}", f"Use a multiple of {max(group, 1)} positions."
             )
+        if not sequence.can_share_positions:
+            raise SettingsError(
+                "layers of this model see a window of the last tokens, and such tokens cannot share positions",
+                "Choose another way to go on when the context is full.",
+            )
         return ExtendingRoom(sequence, context_size, group, width)
     return ContextRoom(sequence, context_size)
 

@@ -271,6 +271,6 @@ def restore_longest_prefix(
     problems: tuple[str, ...] = ()
     if prompt_cache is not None and chat_id is not None:
         problems = prompt_cache.restore(sequence, token_ids, bytes.fromhex(chat_id)).problems
-    held = common_prefix_length(sequence.token_ids, token_ids)
+    held = sequence.rewindable(common_prefix_length(sequence.token_ids, token_ids))
     sequence.rewind(held)
     return held, problems

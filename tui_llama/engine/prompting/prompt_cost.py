@@ -53,7 +53,7 @@ def estimate_prompt(
     token_ids = prompt.token_ids
     check_that_it_fits(model, token_ids)
     reusable = token_ids[:-1]
-    kept = common_prefix_length(sequence.token_ids[: sequence.exact_tokens], reusable)
+    kept = sequence.rewindable(common_prefix_length(sequence.token_ids[: sequence.exact_tokens], reusable))
     if prompt_cache is not None and request.chat_id is not None:
         kept = max(kept, prompt_cache.stored_length(reusable, bytes.fromhex(request.chat_id)))
     read = len(token_ids) - kept

@@ -140,6 +140,35 @@ def widen_quantised_values(b: Builder, source: Value, target: Value, width: Valu
     _widen_quants(b, source, target, width, share_lanes=True)
 
 
+@step
+def transpose_keys(b: Builder, source: Value, target: Value, width: Value, value_width: Value) -> None:
+    """Turns a block of widened keys, float32 (4 tiles, width, 16), into values: float32 (64, value_width).
+
+    The values are the keys' first `value_width` components, a multiple of 16.
+    """
+    with cgutils.for_range(b, integer(_TILES)) as tile:
+        keys = moved(b, source, tile.index, b.mul(width, integer(VECTOR_BYTES)))
+        values = moved(b, target, tile.index, b.mul(value_width, integer(VECTOR_BYTES)))
+        with cgutils.for_range(b, b.udiv(value_width, integer(simd.LANES))) as part:
+            columns = pointer(b, moved(b, keys, part.index, VECTOR_BYTES * simd.LANES))
+            square = [simd.load(b, columns, VECTOR_BYTES * i, F32) for i in range(simd.LANES)]
+            for row, vector_ in enumerate(_transposed(b, square)):
+                place = moved(b, values, part.index, VECTOR_BYTES)
+                simd.store(b, vector_, pointer(b, place, b.mul(value_width, integer(4 * row))))
+
+
+def _transposed(b: Builder, square: list[Value]) -> list[Value]:
+    """Transposes 16 vectors of 16 lanes: exchanges halves, then quarters, eighths and single lanes of pairs of them."""
+    for distance in (8, 4, 2, 1):
+        upper = [lane & distance > 0 for lane in range(simd.LANES)]
+        for i in (i for i in range(simd.LANES) if not i & distance):
+            first, second = square[i], square[i + distance]
+            low = [simd.LANES + lane - distance if is_upper else lane for lane, is_upper in enumerate(upper)]
+            high = [simd.LANES + lane if is_upper else lane + distance for lane, is_upper in enumerate(upper)]
+            square[i], square[i + distance] = lanes(b, first, second, low), lanes(b, first, second, high)
+    return square
+
+
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from tui_llama.engine.kernels.attention.blocks import (
     mask_scores,
     score_floats,
     score_halves,
+    transpose_keys,
     weigh_positions,
     widen_halves,
     widen_quantised_keys,
@@ -40,7 +41,7 @@ from tui_llama.engine.layouts.attention import (
     RUN_POSITIONS,
     SCORE_BYTES,
 )
-from tui_llama.engine.layouts.plan_row import Q8_0_CACHE
+from tui_llama.engine.layouts.plan_row import CHUNKED, Q8_0_CACHE
 from tui_llama.engine.toolchain.numba_codegen import helper
 
 _MOST_ROWS_UNWIDENED = 8  # with more rows, widening a block once costs less than widening it again for every four rows
@@ -53,11 +54,19 @@ def _padded(rows: int) -> Any:
 
 
 @helper
-def _first_block(row: Any, position: int) -> Any:
-    """Returns the start of the first block that a token at `position` can see."""
+def _first_seen(row: Any, position: int) -> Any:
+    """Returns the first position that a token at `position` can see."""
     if row.window == 0:
         return 0
-    return max(0, position - row.window + 1) // BLOCK_POSITIONS * BLOCK_POSITIONS
+    if row.mode == CHUNKED:
+        return position // row.window * row.window
+    return max(0, position - row.window + 1)
+
+
+@helper
+def _first_block(row: Any, position: int) -> Any:
+    """Returns the start of the first block that a token at `position` can see."""
+    return _first_seen(row, position) // BLOCK_POSITIONS * BLOCK_POSITIONS
 
 
 @helper
@@ -89,10 +98,10 @@ def _restrict(row: Any, scores: int, position: int, first_row: int, rows: int, b
             cap_scores(scores + r * SCORE_BYTES, np.float32(row.soft_cap * np.float32(LOG2_E)))
     group = row.heads // row.kv_heads
     first, last = position + first_row // group, position + (first_row + rows - 1) // group
-    if first < block_start + BLOCK_POSITIONS - 1 or (row.window > 0 and last - row.window >= block_start):
+    if first < block_start + BLOCK_POSITIONS - 1 or _first_seen(row, last) > block_start:
         for r in range(rows):
-            end = position + (first_row + r) // group + 1 - block_start
-            mask_scores(scores + r * SCORE_BYTES, end - row.window if row.window > 0 else 0, end)
+            own = position + (first_row + r) // group
+            mask_scores(scores + r * SCORE_BYTES, _first_seen(row, own) - block_start, own + 1 - block_start)
 
 
 @helper
@@ -101,22 +110,28 @@ def _attend(
     scratch: int,
 ) -> None:  # fmt: skip
     """Computes one run: goes through the blocks of positions `start` … `end` - 1; the first row is at `position`."""
-    width, quantised = row.padded_head_dim, row.cache_type == Q8_0_CACHE
+    width, value_width, quantised = row.padded_head_dim, row.padded_value_dim, row.cache_type == Q8_0_CACHE
+    has_values = row.values_in_keys == 0
     padded_rows = _padded(rows)
-    tile_bytes = 17 * width if quantised else 32 * width
-    head_at = (row.layer * row.kv_heads + kv_head) * (batch.context_size // 16) * tile_bytes
+    width_bytes = 17 if quantised else 32
+    first_key = np.int64(batch.keys) + row.keys_offset + kv_head * (row.cache_positions // 16) * width_bytes * width
+    first_value = (
+        np.int64(batch.values) + row.values_offset + kv_head * (row.cache_positions // 16) * width_bytes * value_width
+    )
     factors = scratch + ROWS_AT_ONCE * SCORE_BYTES
     widened_keys = factors + ROWS_AT_ONCE * 16
     # If all rows go through a block together, the keys are no longer needed when the values come. Both then use the
     # same memory, which takes half the space in the processor's cache.
-    widened_values = widened_keys + (4 * BLOCK_POSITIONS * width if padded_rows > ROWS_AT_ONCE else 0)
-    sums = state + padded_rows * width * 4
+    is_shared = padded_rows <= ROWS_AT_ONCE and has_values
+    widened_values = widened_keys + (0 if is_shared else 4 * BLOCK_POSITIONS * width)
+    sums = state + padded_rows * value_width * 4
     peaks = sums + padded_rows * 64
-    clear_rows(state, width, padded_rows)
+    clear_rows(state, value_width, padded_rows)
     for block_start in range(start, end, BLOCK_POSITIONS):
-        cached = head_at + block_start // 16 * tile_bytes
-        keys, values = np.int64(batch.keys) + cached, np.int64(batch.values) + cached
-        widened = quantised or rows > _MOST_ROWS_UNWIDENED
+        first_tile = block_start % row.cache_positions // 16
+        keys = first_key + first_tile * width_bytes * width
+        values = first_value + first_tile * width_bytes * value_width
+        widened = quantised or rows > _MOST_ROWS_UNWIDENED or not has_values
         if quantised:
             widen_quantised_keys(keys, widened_keys, width)
         elif widened:
@@ -125,27 +140,29 @@ def _attend(
         count = min(BLOCK_POSITIONS, (end - block_start + WEIGHED_AT_ONCE - 1) // WEIGHED_AT_ONCE * WEIGHED_AT_ONCE)
         for r in range(0, padded_rows, ROWS_AT_ONCE):
             some = min(ROWS_AT_ONCE, padded_rows - r)
-            query, output = queries + r * width * 4, state + r * width * 4
+            query, output = queries + r * width * 4, state + r * value_width * 4
             if widened:
                 score_floats(query, widened_keys, width, scratch, some)
             else:
                 score_halves(query, keys, width, scratch, some)
             _restrict(row, scratch, position, r, min(some, rows - r), block_start)
             weigh_positions(scratch, sums + 64 * r, peaks + 16 * r, factors, some)
-            if r == 0 and quantised:
-                widen_quantised_values(values, widened_values, width)
+            if r == 0 and not has_values:
+                transpose_keys(widened_keys, widened_values, width, value_width)
+            elif r == 0 and quantised:
+                widen_quantised_values(values, widened_values, value_width)
             elif r == 0 and widened:
-                widen_halves(values, widened_values, BLOCK_POSITIONS * width)
+                widen_halves(values, widened_values, BLOCK_POSITIONS * value_width)
             if widened:
-                add_floats(scratch, widened_values, count, width, factors, output, some)
+                add_floats(scratch, widened_values, count, value_width, factors, output, some)
             else:
-                add_halves(scratch, values, count, width, factors, output, some)
+                add_halves(scratch, values, count, value_width, factors, output, some)
 
 
 @helper
 def _scatter(row: Any, state: int, token: int, kv_head: int, rows: int) -> None:
     """Divides each row by the sum of its weights and writes it to the place of its token and head."""
-    head_dim, width, group = row.head_dim, row.padded_head_dim, row.heads // row.kv_heads
+    dim, width, group = row.value_dim, row.padded_value_dim, row.heads // row.kv_heads
     padded_rows = _padded(rows)
     sums = state + padded_rows * width * 4
     peaks = float32_at(np.uintp(sums + padded_rows * 64))
@@ -162,37 +179,42 @@ def _scatter(row: Any, state: int, token: int, kv_head: int, rows: int) -> None:
             total = total * factor + scalar_power_of_two(sink - peak)
         factor = factor / total
         output = float32_at(np.uintp(state + r * width * 4))
-        at = (token + r // group) * row.output_stride + head * head_dim * 4
+        at = (token + r // group) * row.output_stride + head * dim * 4
         target = float32_at(np.uintp(np.int64(row.output) + at))
-        for i in range(head_dim):
+        for i in range(dim):
             target[i] = output[i] * factor
 
 
 def attention(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Computes attention of one KV head's query heads for a group of tokens. Units: KV heads × token groups × shares.
 
-    Plan row: `input` is float32 (tokens, heads, padded_head_dim), rotated; `output` float32 (tokens, heads · head_dim);
-    `scale` multiplies the scores; `tokens_per_unit` · heads / kv_heads is at most `MOST_ROWS`. `units` is KV heads ×
-    shares. The shares let several threads divide the runs of one token group; they need `shared` memory of
-    `shared_bytes`, without which the first share does everything. A `window` above 0 is the number of positions that a
-    token sees, its own included. A `soft_cap` above 0 turns a score into soft_cap · tanh(score / soft_cap). `extra` is
-    0, or the address of float32 (heads,): the score of a position without a value that every token sees (a sink).
+    Plan row: `input` is float32 (tokens, heads, padded_head_dim), rotated; `output` float32 (tokens, heads ·
+    value_dim); `scale` multiplies the scores; `tokens_per_unit` · heads / kv_heads is at most `MOST_ROWS`. `units` is
+    KV heads × shares. The shares let several threads divide the runs of one token group; they need `shared` memory of
+    `shared_bytes`, without which the first share does everything.
+
+    With a `window` above 0 a token sees only so many positions, its own included: the last ones, or in `mode` CHUNKED
+    those from the last multiple of the window on. A `soft_cap` above 0 turns a score into soft_cap · tanh(score /
+    soft_cap). `extra` is 0, or the address of float32 (heads,): the score of a position without a value that every
+    token sees (a sink). With `values_in_keys` the cache has no values: they are the first `value_dim` components of the
+    keys.
 
     Sources: of the window, Beltagy et al. 2020 (Longformer); of the cap, Gemma Team 2024 (Gemma 2); of the sinks, Xiao
     et al. 2023 (StreamingLLM). Naive twin: tests/naive/ops.py.
     """
     row, batch = row_at(row_address), batch_at(batch_address)
     start_token = first_token(row, batch)
-    width, group, shares = row.padded_head_dim, row.heads // row.kv_heads, row.units // row.kv_heads
+    width, value_width = row.padded_head_dim, row.padded_value_dim
+    group, shares = row.heads // row.kv_heads, row.units // row.kv_heads
     token_count = batch.token_count - start_token
     groups = (token_count + row.tokens_per_unit - 1) // row.tokens_per_unit
     last_run = (batch.first_position + batch.token_count - 1) // RUN_POSITIONS
     most_runs = last_run - _first_block(row, batch.first_position + start_token) // RUN_POSITIONS + 1
     # Threads share a token group only if it has several runs, and if `shared` has room for the states of all runs.
     alone = most_runs == 1 or groups * most_runs > row.shared_runs
-    state_size = state_bytes(_padded(min(token_count, row.tokens_per_unit) * group), width)
+    state_size = state_bytes(_padded(min(token_count, row.tokens_per_unit) * group), value_width)
     own_states = np.int64(scratch) + MOST_ROWS * 4 * width
-    rest = own_states + 2 * state_bytes(MOST_ROWS, width)
+    rest = own_states + 2 * state_bytes(MOST_ROWS, value_width)
     for unit in range(first, last):
         share, task = unit % shares, unit // shares
         token = start_token + task % groups * row.tokens_per_unit
@@ -219,7 +241,7 @@ def attention(row_address: int, batch_address: int, first: int, last: int, scrat
                 scratch, state, rest,
             )  # fmt: skip
             if alone and run > 0:
-                merge_rows(states, state, width, _padded(rows))
+                merge_rows(states, state, value_width, _padded(rows))
             run += 1
         if not alone:
             counter = np.uintp(np.int64(row.shared) + task * COUNTER_BYTES)
@@ -227,5 +249,5 @@ def attention(row_address: int, batch_address: int, first: int, last: int, scrat
                 continue
             atomic_store(counter, 0)  # the last thread to arrive merges: all other runs are finished
             for later in range(1, run_count):
-                merge_rows(states, states + later * state_size, width, _padded(rows))
+                merge_rows(states, states + later * state_size, value_width, _padded(rows))
         _scatter(row, states, token, task // groups, rows)
