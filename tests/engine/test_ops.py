@@ -16,7 +16,7 @@ from tui_llama.errors import CallerError
 
 PROGRAM = Path(tui_llama.__file__).parent
 PLANNED = [
-    *(ops.EMBED, ops.EMBED_FEW_BITS),
+    *(ops.EMBED, ops.EMBED_FEW_BITS, ops.EMBED_FROM_GRID),
     *(ops.RMS_NORM, ops.SWIGLU, ops.ROTATE_QUERIES, ops.STORE_KEYS, ops.STORE_VALUES, ops.ATTENTION),
     *(ops.CLAMPED_SWIGLU, ops.WEIGH),
     *ops.EXPERTS,

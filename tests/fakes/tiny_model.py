@@ -87,6 +87,13 @@ _BLOCK_FORMATS: Final[Mapping[str, _BlockFormat]] = {
     "Q6_K": _BlockFormat(gguf.GGMLQuantizationType.Q6_K, {208: 1376.0}),
     "IQ4_NL": _BlockFormat(gguf.GGMLQuantizationType.IQ4_NL, {0: 63.0}),
     "IQ4_XS": _BlockFormat(gguf.GGMLQuantizationType.IQ4_XS, {0: 1170.0}),
+    "IQ1_S": _BlockFormat(gguf.GGMLQuantizationType.IQ1_S, {0: 7.0}),
+    "IQ1_M": _BlockFormat(gguf.GGMLQuantizationType.IQ1_M, {48: 7.0}),
+    "IQ2_XXS": _BlockFormat(gguf.GGMLQuantizationType.IQ2_XXS, {0: 65.0}),
+    "IQ2_XS": _BlockFormat(gguf.GGMLQuantizationType.IQ2_XS, {0: 65.0}),
+    "IQ2_S": _BlockFormat(gguf.GGMLQuantizationType.IQ2_S, {0: 65.0}),
+    "IQ3_XXS": _BlockFormat(gguf.GGMLQuantizationType.IQ3_XXS, {0: 150.0}),
+    "IQ3_S": _BlockFormat(gguf.GGMLQuantizationType.IQ3_S, {0: 165.0}),
     "NVFP4": _BlockFormat(gguf.GGMLQuantizationType.NVFP4, {}),
     "Q1_0": _BlockFormat(41, {0: 1.0}),
     "Q2_0": _BlockFormat(42, {0: 1.2}),
@@ -345,7 +352,12 @@ class _WeightWriter:
         spread = self._rng.uniform(0.7, 1.3, block_count)
         for place, divisor in blocks.factors.items():
             factors = (spread * deviation / divisor).astype("<f2")
-            data[:, place : place + 2] = factors[:, None].view(np.uint8)
+            if blocks.type == gguf.GGMLQuantizationType.IQ1_M:  # a nibble in the upper half of each of four words
+                for word in range(4):
+                    nibbles = (factors.view("<u2") >> 4 * word & 15).astype(np.uint8)
+                    data[:, place + 2 * word + 1] = data[:, place + 2 * word + 1] & 15 | nibbles << 4
+            else:
+                data[:, place : place + 2] = factors[:, None].view(np.uint8)
         return data.reshape(rows, -1)
 
 

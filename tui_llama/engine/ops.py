@@ -64,6 +64,8 @@ EMBED: Final = _planned("elementwise", "embed")
 """Token ids → rows of the embedding, as float32; for most types."""
 EMBED_FEW_BITS: Final = _planned("elementwise", "embed_few_bits")
 """The same, for types of few bits: a kernel of its own, so that other models need not compile them."""
+EMBED_FROM_GRID: Final = _planned("elementwise", "embed_from_grid")
+"""The same, for types whose weights come from a grid."""
 RMS_NORM: Final = _planned("elementwise", "rms_norm")
 """Divides rows by their root mean square and multiplies by learned weights."""
 LAYER_NORM: Final = _planned("elementwise", "layer_norm")
@@ -119,7 +121,7 @@ _MATRIX_PRODUCTS: Final = {
 
 def embedding(layout: TileFormat) -> Operation:
     """Returns the operation that looks up rows of an embedding of this format."""
-    return _EMBEDDINGS.get(layout, EMBED)
+    return EMBED_FROM_GRID if layout.grid_width else _EMBEDDINGS.get(layout, EMBED)
 
 
 def quantization(columns: int) -> Operation:
@@ -135,7 +137,7 @@ def matrix_product(layout: TileFormat) -> Operation:
 _PLAN_OPERATIONS: Final = {
     operation.name: operation
     for operation in (
-        *(EMBED, EMBED_FEW_BITS),
+        *(EMBED, EMBED_FEW_BITS, EMBED_FROM_GRID),
         *(
             RMS_NORM,
             LAYER_NORM,
@@ -174,7 +176,9 @@ REPACK_UNITS: Final = Operation("matrix.repack", "repack_units", "iiii")
 """Fills tiles of matrices from rows as the file has them, unit after unit, together with other threads."""
 
 _PACKERS: Final = {
-    layout: Operation("matrix.packing_kernels", f"pack_{layout.name.lower()}", "iiii")
+    layout: Operation("matrix.grid_packing_kernels", f"pack_{layout.name.lower()}", "iiiii")
+    if layout.grid_width
+    else Operation("matrix.packing_kernels", f"pack_{layout.name.lower()}", "iiii")
     for layout in FORMATS.values()
     if layout != BF16_FORMAT
 }

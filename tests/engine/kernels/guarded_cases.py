@@ -32,6 +32,7 @@ from tui_llama.engine.layouts.weight_tile import FORMATS, ROWS, TileFormat
 from tui_llama.engine.machine.memory import padded
 from tui_llama.engine.plan.schedule import make_schedule, most_rows_of_a_stage
 from tui_llama.engine.state_shape import StateShape
+from tui_llama.engine.tensors.grid_tables import table_address
 from tui_llama.engine.tensors.kv_cache import CacheShape
 from tui_llama.engine.tensors.repacking import units_of
 
@@ -51,6 +52,7 @@ def _read_embedding(memory: GuardedMemory, layout: TileFormat, columns: int) -> 
     run_row(
         memory, ops.embedding(layout).name, 3, 0, {"token_ids": address(token_ids), "token_count": 3},
         weight=address(weight), weight_stride=weight.strides[0], columns=columns, mode=layout.type_id,
+        extra=table_address(layout),
         output=address(output), output_stride=output.strides[0],
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from tui_llama.engine.layouts import plan_row, weight_tile
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, SUMMARY_BYTES, activation_bytes
 from tui_llama.engine.layouts.weight_tile import FORMATS, ScaleType, TileFormat
 from tui_llama.engine.machine.memory import padded, zeroed_array
+from tui_llama.engine.tensors.grid_tables import table_address
 from tui_llama.engine.tensors.repacking import repack_units, units_of
 
 RNG = np.random.default_rng(3)
@@ -35,6 +36,11 @@ def random_matrix(layout: TileFormat, rows: int, columns: int) -> tuple[npt.NDAr
         d_at = D_AT.get(layout.name, 0)
         if layout.scale_type is ScaleType.EXPONENT:
             blocks[:, 0] = RNG.integers(116, 124, len(blocks))  # from 2^-12 on
+        elif layout.name == "IQ1_M":
+            bits = RNG.uniform(-0.01, 0.01, len(blocks)).astype(np.float16).view(np.uint16)
+            for word in range(4):  # a nibble of d is the highest of each of the last four words
+                nibble = (bits >> 4 * word & 15).astype(np.uint8)
+                blocks[:, 49 + 2 * word] = blocks[:, 49 + 2 * word] & 15 | nibble << 4
         elif layout.scale_type is ScaleType.FLOAT16:
             for at in (d_at, d_at + 2) if layout.has_minimum else (d_at,):
                 scale = RNG.uniform(-0.01, 0.01, len(blocks)).astype(np.float16)
@@ -160,8 +166,8 @@ def test_embedding_rows_decode_as_the_gguf_package_decodes_them(layout: TileForm
     run_kernel(
         ops.embedding(layout).name, {"token_ids": address(token_ids), "token_count": 2},
         output=address(out), output_stride=out.strides[0],
-        weight=address(raw), weight_stride=raw.strides[0], columns=512, mode=layout.type_id, scale=1.0,
-        per_token=plan_row.PER_TOKEN,
+        weight=address(raw), weight_stride=raw.strides[0], columns=512, mode=layout.type_id,
+        extra=table_address(layout), scale=1.0, per_token=plan_row.PER_TOKEN,
     )  # fmt: skip
     np.testing.assert_allclose(out, decoded[1:], rtol=1e-6, atol=1e-9)
 

@@ -29,6 +29,7 @@ from tui_llama.engine.kernels.ir.simd import (
 )
 from tui_llama.engine.kernels.matrix.dequantize import dequantize_row
 from tui_llama.engine.kernels.matrix.dequantize_few_bits import dequantize_row_of_few_bits
+from tui_llama.engine.kernels.matrix.dequantize_grid import dequantize_row_of_grid
 from tui_llama.engine.kernels.matrix.quantize import are_interleaved, quantize_token_32, quantize_token_256
 from tui_llama.engine.toolchain.numba_codegen import helper, intrinsic
 
@@ -129,6 +130,17 @@ def embed_few_bits(row_address: int, batch_address: int, first: int, last: int, 
         token_id = int32_at(np.uintp(batch.token_ids))[token]
         target = row.output + token * row.output_stride
         dequantize_row_of_few_bits(row.weight + token_id * row.weight_stride, target, row.columns, row.mode)
+        _multiply_by(target, row.columns, row.scale)
+
+
+def embed_from_grid(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Does the same as `embed`, for types whose weights come from a grid; `extra` is the type's table."""
+    row, batch = row_at(row_address), batch_at(batch_address)
+    for token in range(first, last):
+        token_id = int32_at(np.uintp(batch.token_ids))[token]
+        target = row.output + token * row.output_stride
+        source = row.weight + token_id * row.weight_stride
+        dequantize_row_of_grid(source, target, row.columns, row.mode, row.extra)
         _multiply_by(target, row.columns, row.scale)
 
 

@@ -61,6 +61,8 @@ class TileFormat:
         scale_type: How d is held.
         scales_of_columns: Scales d of a row in a tile: 2 if the first and the last 16 columns have their own.
         tiles_of_block: Tiles, side by side, that a block of the file fills.
+        d_factor: What d is multiplied by when it is read, a power of two.
+        grid_width: Weights that the file names together, by an index into a grid; see layouts/grid_table.py.
     """
 
     name: str
@@ -76,6 +78,8 @@ class TileFormat:
     scale_type: ScaleType = ScaleType.FLOAT16
     scales_of_columns: int = 1
     tiles_of_block: int = 1
+    d_factor: float = 1.0
+    grid_width: int = 0
 
     @property
     def is_float(self) -> bool:
@@ -203,9 +207,35 @@ IQ4_XS_FORMAT = TileFormat("IQ4_XS", 23, 256, 136, 4, code_offset=128, scale_cou
 TQ1_0_FORMAT = TileFormat("TQ1_0", 34, 256, 54, 2, code_offset=1)
 TQ2_0_FORMAT = TileFormat("TQ2_0", 35, 256, 66, 2, code_offset=1)
 
+# Codes of magnitudes, and then those of the same below zero; IQ1 has shifts up and down instead. Scales are odd.
+_IQ2_VALUES = (8, 25, 43, 0, -8, -25, -43, 0)
+_IQ3_XXS_VALUES = (4, 12, 20, 28, 36, 44, 52, 62, -4, -12, -20, -28, -36, -44, -52, -62)
+_IQ3_S_VALUES = (1, 3, 5, 7, 9, 11, 13, 15, -1, -3, -5, -7, -9, -11, -13, -15)
+_IQ1_VALUES = (-7, 1, 9, 0, -9, -1, 7, 0)
+
+
+def _grid_format(
+    name: str, type_id: int, block_bytes: int, values: tuple[int, ...], scale_count: int, d_factor: float, width: int
+) -> TileFormat:
+    bits, offset = (4 if len(values) == 16 else 3), 1 << max(map(abs, values)).bit_length()
+    return TileFormat(
+        name, type_id, 256, block_bytes, bits, offset, scale_count=scale_count, values=values, d_factor=d_factor,
+        grid_width=width,
+    )  # fmt: skip
+
+
+IQ2_XXS_FORMAT = _grid_format("IQ2_XXS", 16, 66, _IQ2_VALUES, 8, 1 / 8, 8)
+IQ2_XS_FORMAT = _grid_format("IQ2_XS", 17, 74, _IQ2_VALUES, 16, 1 / 8, 8)
+IQ2_S_FORMAT = _grid_format("IQ2_S", 22, 82, _IQ2_VALUES, 16, 1 / 8, 8)
+IQ3_XXS_FORMAT = _grid_format("IQ3_XXS", 18, 98, _IQ3_XXS_VALUES, 8, 1 / 4, 4)
+IQ3_S_FORMAT = _grid_format("IQ3_S", 21, 110, _IQ3_S_VALUES, 8, 1.0, 4)
+IQ1_S_FORMAT = _grid_format("IQ1_S", 19, 50, _IQ1_VALUES, 8, 1 / 8, 8)
+IQ1_M_FORMAT = _grid_format("IQ1_M", 29, 56, _IQ1_VALUES, 16, 1 / 8, 8)
+
 FORMATS = {
     tile_format.type_id: tile_format
     for tile_format in (
+        IQ1_S_FORMAT, IQ1_M_FORMAT, IQ2_XXS_FORMAT, IQ2_XS_FORMAT, IQ2_S_FORMAT, IQ3_XXS_FORMAT, IQ3_S_FORMAT,
         F32_FORMAT, F16_FORMAT, BF16_FORMAT, Q4_0_FORMAT, Q4_1_FORMAT, Q5_0_FORMAT, Q5_1_FORMAT, Q8_0_FORMAT,
         IQ4_NL_FORMAT, MXFP4_FORMAT, NVFP4_FORMAT, Q1_0_FORMAT, Q2_0_FORMAT, Q2_K_FORMAT, Q3_K_FORMAT, Q4_K_FORMAT,
         Q5_K_FORMAT, Q6_K_FORMAT, IQ4_XS_FORMAT, TQ1_0_FORMAT, TQ2_0_FORMAT,

@@ -28,6 +28,7 @@ from tui_llama.engine.plan.architectures.declaration import Activation, NormKind
 from tui_llama.engine.plan.expert_steps import ExpertSteps
 from tui_llama.engine.plan.forward.plan_writer import MatrixName, Rows
 from tui_llama.engine.plan.plan import Buffer, Plan, PlanStep
+from tui_llama.engine.tensors.grid_tables import table_address
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters, LayerSizes, QueryTemperature
 from tui_llama.engine.tensors.kv_cache import CacheShape
 from tui_llama.engine.tensors.matrices import Matrix
@@ -94,6 +95,7 @@ class PlanBuilder:
             PlanStep(ops.embedding(matrix.layout).name, name),
             output=target.address, output_stride=target.stride_bytes, weight=int(matrix.data.ctypes.data),
             weight_stride=matrix.row_bytes, columns=target.width, mode=matrix.layout.type_id, scale=scale, units=1,
+            extra=table_address(matrix.layout),
         )  # fmt: skip
 
     def part(self, values: Buffer, first: int, width: int) -> Buffer:
@@ -151,11 +153,11 @@ class PlanBuilder:
             if matrix.layout.columns > 1:
                 quantised = self._quantize(source, matrix.layout.columns, f"head {head}")
                 self._rows[-1]["barrier"] = int(head == len(sources) - 1)
-                products.append((matrix, quantised, target))
+                products.append((matrix, quantised, target, self._factor(name)))
             else:
-                products.append((matrix, source, target))
-        for matrix, source, target in products:
-            self._add_product(matrix, source, target, (None, None), add=False)
+                products.append((matrix, source, target, self._factor(name)))
+        for matrix, source, target, factor in products:
+            self._add_product(matrix, source, target, (factor, None), add=False)
         self._rows[-1]["barrier"] = 1
 
     def copy_heads(self, source: Buffer, source_step: int, target: Buffer, target_step: int, heads: int) -> None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tui_llama.engine import ops
 from tui_llama.engine.layouts.repacking import UNIT_FIELDS
 from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
+from tui_llama.engine.tensors.grid_tables import table_address
 from tui_llama.engine.toolchain.loader import load_kernels
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ class _PackJob:
         read: Reads the matrix's rows.
         first_byte: Where among all rows those of the job begin.
         size_bytes: Bytes of the job's rows.
-        unit: (1, 9) int64, one of `units_of` a matrix whose rows are at address 0.
+        unit: (1, 10) int64, one of `units_of` a matrix whose rows are at address 0.
     """
 
     read: ReadPart
@@ -273,7 +274,7 @@ def repack_units(units: npt.NDArray[np.int64], progress: npt.NDArray[np.int64]) 
     """Fills tiles, unit after unit, together with all other threads that get the same arrays; without the GIL.
 
     Args:
-        units: (units, 9) int64 from `units_of`.
+        units: (units, 10) int64 from `units_of`.
         progress: (2,) int64: the next unit that nobody has taken, and the number of units done. To make all threads
             stop, set the first to `len(units)`.
     """
@@ -296,14 +297,14 @@ def units_of(
         last_tile: One past the last.
 
     Returns:
-        (units, 9) int64, in the order of the tiles.
+        (units, 10) int64, in the order of the tiles.
     """
     row_bytes = layout.row_bytes(columns)
     step_bytes, tile_bytes = layout.packed_at_once
     step = max(1, _UNIT_BYTES // max(1, ROWS * row_bytes))
-    packer = ops.packing(layout).address
+    packer, table = ops.packing(layout).address, table_address(layout)
     units = [
-        (packer, source, row_bytes, target, rows, step_bytes, tile_bytes, first, min(first + step, last_tile))
+        (packer, source, row_bytes, target, rows, step_bytes, tile_bytes, table, first, min(first + step, last_tile))
         for first in range(first_tile, last_tile, step)
     ]
     return np.array(units, np.int64).reshape(-1, UNIT_FIELDS)

@@ -25,7 +25,7 @@ class Token:
 
 def addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[Token, Value], Value]:
     """Loads the scales of a tile's rows; returns a function that adds a token's products to its total."""
-    d = half_row(b, source, 0)
+    (d,) = tile_scales(b, source, layout)
     shift = constant(I32, 3 if layout.scales_are_halved else 8)
     minima, d_minimum = [], None
     if layout.has_minimum:

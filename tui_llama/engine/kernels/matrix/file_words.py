@@ -1,6 +1,7 @@
 """Words of 16 rows of the file as vectors, one row in each lane, from which tiles are packed."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 from llvmlite import ir
 
@@ -70,3 +71,9 @@ def joined_nibbles(b: Builder, low: Value, high: Value, shift: int) -> Value:
     if shift == 0:
         return b.or_(masked(b, low, NIBBLES), left(b, masked(b, high, NIBBLES), 4))
     return b.or_(masked(b, right(b, low, 4), NIBBLES), masked(b, high, UPPER_NIBBLES))
+
+
+def gathered(b: Builder, words: Sequence[Value], bit: int, mask: int, width: int) -> Value:
+    """Joins the fields at bit `bit` of the bytes of some words, the first one lowest, `width` bits each."""
+    fields = [left(b, masked(b, right(b, word, bit), mask), width * q) for q, word in enumerate(words)]
+    return reduce(b.or_, fields)

@@ -11,6 +11,7 @@ from tui_llama.engine.kernels.matrix.file_words import (
     NIBBLES,
     SIX_BITS,
     four_words,
+    gathered,
     halves,
     joined_nibbles,
     left,
@@ -23,17 +24,11 @@ from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
 _EVERY_SECOND_BYTE = 0x00FF00FF
 
 
-def _store_pairs(b: Builder, words: Sequence[Value], tile: Value, offset: int) -> None:
+def store_pairs(b: Builder, words: Sequence[Value], tile: Value, offset: int) -> None:
     """Stores four sub-block scales of each word as two pairs, one vector of pairs after the other."""
     for number, word in enumerate(words):
         for half in range(2):
             simd.store(b, halves(b, word, 16 * half), tile, offset + 2 * ROWS * (2 * number + half))
-
-
-def _gathered(b: Builder, words: Sequence[Value], bit: int, mask: int, width: int) -> Value:
-    """Joins the fields at bit `bit` of the bytes of some words, the first one lowest, `width` bits each."""
-    fields = [left(b, masked(b, right(b, word, bit), mask), width * q) for q, word in enumerate(words)]
-    return reduce(b.or_, fields)
 
 
 def pack_k(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
@@ -45,7 +40,7 @@ def pack_k(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -
     for at, lower, shift in ((layout.scales_at, low_scales, 0), (layout.minima_at, low_minima, 4)):
         top = left(b, masked(b, right(b, lower, 6), BIT_PAIRS), 4)
         upper = b.or_(masked(b, right(b, rest, shift), NIBBLES), top)
-        _store_pairs(b, [masked(b, lower, SIX_BITS), upper], tile, at)
+        store_pairs(b, [masked(b, lower, SIX_BITS), upper], tile, at)
     has_fifth_bit = layout.code_bits == 5
     for group in range(4):
         words = many_words(b, rows, (48 if has_fifth_bit else 16) + 32 * group, 8)
@@ -56,13 +51,13 @@ def pack_k(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -
     if has_fifth_bit:
         fifth = many_words(b, rows, 16, 8)
         for part in range(8):
-            simd.store(b, _gathered(b, fifth, part, BITS, 1), tile, layout.high_at + 64 * part)
+            simd.store(b, gathered(b, fifth, part, BITS, 1), tile, layout.high_at + 64 * part)
 
 
 def pack_q6(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
     """Packs a block of Q6_K: nibbles, bit pairs, sub-block scales, scale."""
     simd.store(b, halves(b, four_words(b, rows, 194)[3], 16), tile)  # the block's last two bytes
-    _store_pairs(b, four_words(b, rows, 192), tile, layout.scales_at)
+    store_pairs(b, four_words(b, rows, 192), tile, layout.scales_at)
     for half in range(2):
         nibbles = many_words(b, rows, 64 * half, 16)
         pairs = many_words(b, rows, 128 + 32 * half, 8)
@@ -72,7 +67,7 @@ def pack_q6(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) 
                 codes = joined_nibbles(b, nibbles[at + q], nibbles[at + q + 4], 4 * (quarter // 2))
                 simd.store(b, codes, tile, layout.codes_at + 256 * part + 64 * q)
             for upper in range(2):
-                bits = _gathered(b, pairs[4 * upper : 4 * upper + 4], 2 * quarter, BIT_PAIRS, 2)
+                bits = gathered(b, pairs[4 * upper : 4 * upper + 4], 2 * quarter, BIT_PAIRS, 2)
                 simd.store(b, bits, tile, layout.high_at + 128 * part + 64 * upper)
 
 
@@ -83,7 +78,7 @@ def _store_bit_pairs(b: Builder, layout: TileFormat, words: Sequence[Value], fir
     """Stores the bit pairs of 128 columns, for each 32 columns at other bits of the same eight words."""
     for quarter in range(4):
         for upper in range(2):
-            bits = _gathered(b, words[4 * upper : 4 * upper + 4], 2 * quarter, BIT_PAIRS, 2)
+            bits = gathered(b, words[4 * upper : 4 * upper + 4], 2 * quarter, BIT_PAIRS, 2)
             at = layout.codes_at + layout.code_stride * (first_part + quarter) + 64 * upper
             simd.store(b, bits, tile, at)
 
@@ -92,7 +87,7 @@ def _store_signed_scales(b: Builder, words: Sequence[Value], tile: Value, offset
     """Stores scales of six bits, less 32, as pairs."""
     thirty_two = constant(I8, 32, 64)
     signed = [b.bitcast(b.sub(b.bitcast(word, vector(I8, 64)), thirty_two), vector(I32)) for word in words]
-    _store_pairs(b, signed, tile, offset)
+    store_pairs(b, signed, tile, offset)
 
 
 def pack_q2(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
@@ -100,7 +95,7 @@ def pack_q2(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) 
     head = four_words(b, rows, 68)[3]  # the block's last four bytes
     simd.store(b, halves(b, head, 0), tile)
     simd.store(b, halves(b, head, 16), tile, layout.minimum_at)
-    _store_pairs(b, four_words(b, rows, 0), tile, layout.scales_at)
+    store_pairs(b, four_words(b, rows, 0), tile, layout.scales_at)
     for half in range(2):
         _store_bit_pairs(b, layout, many_words(b, rows, 16 + 32 * half, 8), 4 * half, tile)
 
@@ -116,7 +111,7 @@ def pack_q3(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) 
     _store_signed_scales(b, scales, tile, layout.scales_at)
     third = many_words(b, rows, 0, 8)
     for part in range(8):
-        simd.store(b, _gathered(b, third, part, BITS, 1), tile, layout.high_at + layout.high_stride * part)
+        simd.store(b, gathered(b, third, part, BITS, 1), tile, layout.high_at + layout.high_stride * part)
     for half in range(2):
         _store_bit_pairs(b, layout, many_words(b, rows, 32 + 32 * half, 8), 4 * half, tile)
 
@@ -161,7 +156,7 @@ def pack_tq1(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value)
     groups += [_digits(b, word, place) for place in range(5) for word in second]
     groups += [_digits(b, four_digits, place) for place in range(4)]
     for i in range(16):
-        bits = _gathered(b, groups[4 * i : 4 * i + 4], 0, BIT_PAIRS, 2)
+        bits = gathered(b, groups[4 * i : 4 * i + 4], 0, BIT_PAIRS, 2)
         simd.store(b, bits, tile, layout.codes_at + 64 * i)
 
 

@@ -28,6 +28,13 @@ _q6_k = product(weight_tile.Q6_K_FORMAT, "q6_k")
 _iq4_xs = product(weight_tile.IQ4_XS_FORMAT, "iq4_xs")
 _tq1_0 = product(weight_tile.TQ1_0_FORMAT, "tq1_0")
 _tq2_0 = product(weight_tile.TQ2_0_FORMAT, "tq2_0")
+_iq1_s = product(weight_tile.IQ1_S_FORMAT, "iq1_s")
+_iq1_m = product(weight_tile.IQ1_M_FORMAT, "iq1_m")
+_iq2_xxs = product(weight_tile.IQ2_XXS_FORMAT, "iq2_xxs")
+_iq2_xs = product(weight_tile.IQ2_XS_FORMAT, "iq2_xs")
+_iq2_s = product(weight_tile.IQ2_S_FORMAT, "iq2_s")
+_iq3_xxs = product(weight_tile.IQ3_XXS_FORMAT, "iq3_xxs")
+_iq3_s = product(weight_tile.IQ3_S_FORMAT, "iq3_s")
 
 
 def matrix_f32(row: int, batch: int, first: int, last: int, scratch: int) -> None:
@@ -133,3 +140,38 @@ def matrix_tq1_0(row: int, batch: int, first: int, last: int, scratch: int) -> N
 def matrix_tq2_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
     """Multiplies TQ2_0 tiles with activations quantised in blocks of 256."""
     _tq2_0(row, batch, first, last, scratch)
+
+
+def matrix_iq1_s(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies IQ1_S tiles with activations quantised in blocks of 256."""
+    _iq1_s(row, batch, first, last, scratch)
+
+
+def matrix_iq1_m(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies IQ1_M tiles with activations quantised in blocks of 256."""
+    _iq1_m(row, batch, first, last, scratch)
+
+
+def matrix_iq2_xxs(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies IQ2_XXS tiles with activations quantised in blocks of 256."""
+    _iq2_xxs(row, batch, first, last, scratch)
+
+
+def matrix_iq2_xs(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies IQ2_XS tiles with activations quantised in blocks of 256."""
+    _iq2_xs(row, batch, first, last, scratch)
+
+
+def matrix_iq2_s(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies IQ2_S tiles with activations quantised in blocks of 256."""
+    _iq2_s(row, batch, first, last, scratch)
+
+
+def matrix_iq3_xxs(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies IQ3_XXS tiles with activations quantised in blocks of 256."""
+    _iq3_xxs(row, batch, first, last, scratch)
+
+
+def matrix_iq3_s(row: int, batch: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies IQ3_S tiles with activations quantised in blocks of 256."""
+    _iq3_s(row, batch, first, last, scratch)

@@ -3,6 +3,7 @@
 A table of units tells the kernel all its work, so that threads need no Python meanwhile.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,25 +31,40 @@ def _clear(target: int, count: int) -> None:
         to_bytes[byte] = 0
 
 
-@intrinsic
-def _call_packer(_: Any, packer: Any, source: Any, row_bytes: Any, target: Any, blocks: Any) -> Any:
-    """Calls the compiled packer at address `packer`."""
+def _caller(argument_count: int) -> Callable[..., None]:
+    """Makes the intrinsic that calls the compiled packer at an address, with so many arguments after it."""
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-        kind = ir.FunctionType(ir.VoidType(), [simd.I64] * 4)
-        b.call(b.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
-        return context.get_dummy_value()
+    def call_packer(_: Any, packer: Any, source: Any, row_bytes: Any, target: Any, blocks: Any, table: Any) -> Any:
+        def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
+            kind = ir.FunctionType(ir.VoidType(), [simd.I64] * argument_count)
+            b.call(b.inttoptr(arguments[0], kind.as_pointer()), arguments[1 : 1 + argument_count])
+            return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 5), generate
+        return types.void(*[types.int64] * 6), generate
+
+    call_packer.__name__ = f"call_packer_{argument_count}"
+    return intrinsic(call_packer)
+
+
+_call_plain, _call_with_table = _caller(4), _caller(5)
+
+
+@helper
+def _pack(packer: int, source: int, row_bytes: int, target: int, blocks: int, table: int) -> None:
+    if table:
+        _call_with_table(packer, source, row_bytes, target, blocks, table)
+    else:
+        _call_plain(packer, source, row_bytes, target, blocks, table)
 
 
 @helper
 def _pack_tile_row(
-    packer: int, source: int, row_bytes: int, target: int, lanes: int, step_bytes: int, tile_bytes: int, staging: int
-) -> None:
+    packer: int, source: int, row_bytes: int, target: int, lanes: int, step_bytes: int, tile_bytes: int, table: int,
+    staging: int,
+) -> None:  # fmt: skip
     """Packs one tile row. Copies replace the file where it has fewer than 16 rows, or fewer bytes than a step."""
     whole = row_bytes // step_bytes if lanes == ROWS else 0
-    _call_packer(packer, source, row_bytes, target, whole)
+    _pack(packer, source, row_bytes, target, whole, table)
     packed = staging + ROWS * step_bytes
     if lanes < ROWS:
         _clear(staging, ROWS * step_bytes)
@@ -56,7 +72,7 @@ def _pack_tile_row(
         count = min(step_bytes, row_bytes - block * step_bytes)
         for lane in range(lanes):
             _copy(source + lane * row_bytes + block * step_bytes, staging + lane * step_bytes, count)
-        _call_packer(packer, staging, step_bytes, packed, 1)
+        _pack(packer, staging, step_bytes, packed, 1, table)
         _copy(packed, target + block * tile_bytes, tile_bytes * count // step_bytes)
 
 
@@ -68,11 +84,11 @@ def repack_units(units: int, unit_count: int, progress: int, staging: int) -> No
             return
         unit = int64_at(np.uintp(units + 8 * UNIT_FIELDS * index))
         packer, source, row_bytes, target, rows = unit[0], unit[1], unit[2], unit[3], unit[4]
-        step_bytes, tile_bytes, first, last = unit[5], unit[6], unit[7], unit[8]
+        step_bytes, tile_bytes, table, first, last = unit[5], unit[6], unit[7], unit[8], unit[9]
         tile_row_bytes = row_bytes // step_bytes * tile_bytes + row_bytes % step_bytes * ROWS
         for tile_row in range(first, last):
             _pack_tile_row(
                 packer, source + tile_row * ROWS * row_bytes, row_bytes, target + tile_row * tile_row_bytes,
-                min(ROWS, rows - tile_row * ROWS), step_bytes, tile_bytes, staging,
+                min(ROWS, rows - tile_row * ROWS), step_bytes, tile_bytes, table, staging,
             )  # fmt: skip
         atomic_add(np.uintp(progress + 8), 1)

@@ -18,7 +18,7 @@ from numba.core import cgutils
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.simd import F32, I32, Builder, Value, constant, vector
 from tui_llama.engine.kernels.matrix.block_pass import Pass, ask_ahead, dot_product, zero
-from tui_llama.engine.kernels.matrix.tile_values import half_row, minimum_pairs, scale_pairs, tile_codes
+from tui_llama.engine.kernels.matrix.tile_values import half_row, minimum_pairs, scale_pairs, tile_codes, tile_scales
 from tui_llama.engine.layouts.activations import START_256_AT, SUMS_AT, SUMS_OF_16_AT
 from tui_llama.engine.layouts.weight_tile import TileFormat
 
@@ -31,7 +31,7 @@ def add_block_256(b: Builder, layout: TileFormat, tile: Value, block: Pass) -> N
         scaled = _sums_scaled_at_once(b, layout, tile, block)
     else:
         scaled = _sums_from_a_start(b, layout, tile, block)
-    d, minima = half_row(b, tile, 0), None
+    (d,), minima = tile_scales(b, tile, layout), None
     if layout.has_minimum:
         minima = _weighted_sums(b, layout, tile, block, minimum_pairs)
     for m, (summary, total) in enumerate(zip(block.summaries, block.totals, strict=True)):

@@ -49,13 +49,19 @@ def _plane(b: Builder, place: Value, at: int, bits: int, to: int) -> list[Value]
 
 
 def tile_scales(b: Builder, tile: Value, layout: TileFormat, at: int = 0) -> list[Value]:
-    """Loads all d of the tile that begins `at` bytes after an address: for each part of its columns 16 float32."""
+    """Loads all d of the tile that begins `at` bytes after an address: for each part of its columns 16 float32.
+
+    Where a format multiplies them by a power of two, that is done.
+    """
     load, size = {
         ScaleType.FLOAT16: (half_row, 2 * ROWS),
         ScaleType.EXPONENT: (_powers_of_two, ROWS),
         ScaleType.SMALL_FLOAT: (_small_floats, ROWS),
     }[layout.scale_type]
-    return [load(b, tile, at + size * i) for i in range(layout.scales_of_columns)]
+    scales = [load(b, tile, at + size * i) for i in range(layout.scales_of_columns)]
+    if layout.d_factor == 1.0:
+        return scales
+    return [b.fmul(scale, constant(F32, layout.d_factor)) for scale in scales]
 
 
 def _powers_of_two(b: Builder, tile: Value, at: int) -> Value:
