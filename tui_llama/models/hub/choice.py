@@ -18,8 +18,8 @@ from tui_llama.models.hub.reference import HubReference
 # What is taken where nothing is chosen: first what nearly everyone takes, then by how little quality is lost for the
 # size. Only what the engine runs.
 PREFERRED: Final = (
-    *("Q4_K_M", "Q4_K_S", "Q5_K_M", "Q5_K_S", "Q4_1", "Q4_0", "Q5_1", "Q5_0", "Q6_K", "Q8_0"),
-    *("BF16", "F16", "F32"),
+    *("Q4_K_M", "Q4_K_S", "UD-Q4_K_XL", "Q5_K_M", "Q5_K_S", "Q4_1", "Q4_0", "Q5_1", "Q5_0", "Q6_K", "Q8_0"),
+    *("MXFP4", "MXFP4_MOE", "IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "BF16", "F16", "F32"),
 )
 MOST_NAMES: Final = 6
 
