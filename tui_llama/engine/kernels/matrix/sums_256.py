@@ -91,22 +91,22 @@ def _sums_scaled_at_once(b: Builder, layout: TileFormat, tile: Value, block: Pas
     largest = max(map(abs, layout.values)) if with_signs else layout.largest_code
     columns, part_bytes = 256 // layout.scale_count, layout.tile_bytes * 32 // layout.columns
     parts_of_a_pair = columns // 16
+    # Columns whose codes find room in sixteen registers, while all tokens use them; with signs they take two each.
+    at_once = 8 if with_signs else 16
     places = [[zero(b, I32) for _ in range(block.sum_count)] for _ in block.totals]
     with cgutils.for_range(b, simd.integer(layout.scale_count // 2)) as loop:
         scales = _scales(b, layout, tile, loop.index)
         for j in range(parts_of_a_pair):
             part = b.add(b.mul(loop.index, simd.integer(parts_of_a_pair)), simd.integer(j))
-            codes = tile_codes(b, tile, layout, part, with_signs=with_signs)
             ask_ahead(b, b.gep(tile, [b.mul(part, simd.integer(part_bytes))]), part_bytes)
-            for token_quants, sums in zip(block.quants, places, strict=True):
-                quants = b.gep(token_quants, [b.mul(part, simd.integer(32))])
-                for first in range(0, 32, columns):
-                    number = j + first // columns  # of the scale in its pair
-                    groups = [simd.load_splat(b, quants, at, I32) for at in range(first, first + columns, 4)]
-                    place, mine = sums[number % len(sums)], codes[first // 4 : (first + columns) // 4]
-                    total = simd.scaled_dot4_sum(
-                        b, b.load(place), mine, groups, scales[number], largest, is_signed=with_signs
-                    )
+            quants = [b.gep(token_quants, [b.mul(part, simd.integer(32))]) for token_quants in block.quants]
+            for first in range(0, 32, at_once):
+                scale, mine = scales[j + first // columns], range(first // 4, (first + at_once) // 4)
+                codes = tile_codes(b, tile, layout, part, groups=mine, with_signs=with_signs)
+                for token_quants, sums in zip(quants, places, strict=True):
+                    groups = [simd.load_splat(b, token_quants, at, I32) for at in range(first, first + at_once, 4)]
+                    place = sums[first // at_once % len(sums)]
+                    total = simd.scaled_dot4_sum(b, b.load(place), codes, groups, scale, largest, is_signed=with_signs)
                     b.store(total, place)
     scaled = _added(b, places)
     if layout.code_offset and not with_signs:

@@ -1,5 +1,7 @@
 """Codes, scales and minima of a tile as vectors, from which every way of multiplying starts."""
 
+from collections.abc import Sequence
+
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.simd import F16, F32, I8, I16, I32, Builder, Value, constant, vector
 from tui_llama.engine.layouts.weight_tile import ROWS, ScaleType, TileFormat
@@ -14,38 +16,46 @@ def _shift_left(b: Builder, value: Value, bits: int) -> Value:
     return b.bitcast(shifted, vector(I8, 64))
 
 
-def tile_codes(b: Builder, tile: Value, layout: TileFormat, part: Value, *, with_signs: bool = False) -> list[Value]:
-    """Returns the codes of 32 columns as eight vectors of 64 bytes, four columns of 16 rows each.
+def tile_codes(
+    b: Builder,
+    tile: Value,
+    layout: TileFormat,
+    part: Value,
+    *,
+    groups: Sequence[int] = range(8),
+    with_signs: bool = False,
+) -> list[Value]:
+    """Returns codes of 32 columns as vectors of 64 bytes, four columns of 16 rows each: those of some of eight groups.
 
     Where the format has a table, returns what stands in it for the codes: unsigned bytes, to which the offset is added,
     or the values themselves, `with_signs`.
     """
-    codes = _stored_codes(b, tile, layout, part)
+    codes = _stored_codes(b, tile, layout, part, groups)
     if not layout.values:
         return codes
     table = [value & 0xFF for value in layout.values] if with_signs else layout.table
     return [simd.look_up(b, table, code) for code in codes]
 
 
-def _stored_codes(b: Builder, tile: Value, layout: TileFormat, part: Value) -> list[Value]:
+def _stored_codes(b: Builder, tile: Value, layout: TileFormat, part: Value, groups: Sequence[int]) -> list[Value]:
     low = b.gep(tile, [b.mul(part, simd.integer(layout.code_stride))])
-    codes = _plane(b, low, layout.codes_at, layout.low_bits, 0)
+    codes = _plane(b, low, layout.codes_at, layout.low_bits, 0, groups)
     if layout.high_bits:
         upper = b.gep(tile, [b.mul(part, simd.integer(layout.high_stride))])
-        highs = _plane(b, upper, layout.high_at, layout.high_bits, layout.low_bits)
+        highs = _plane(b, upper, layout.high_at, layout.high_bits, layout.low_bits, groups)
         codes = [b.or_(code, high) for code, high in zip(codes, highs, strict=True)]
     return codes
 
 
-def _plane(b: Builder, place: Value, at: int, bits: int, to: int) -> list[Value]:
-    """Returns the bits of a plane (see layouts/weight_tile.py) for each of the eight groups, moved to bit `to`."""
-    vectors = [simd.load(b, place, at + 64 * i, I8, 64) for i in range(bits)]
-    if bits == 8:
-        return vectors
-    mask = constant(I8, (2**bits - 1) << to, 64)
+def _plane(b: Builder, place: Value, at: int, bits: int, to: int, groups: Sequence[int]) -> list[Value]:
+    """Returns the bits of a plane (see layouts/weight_tile.py) for some groups, moved to bit `to`."""
     # Of four bits, groups q and q + 4 are together; of fewer, neighbours.
-    places = [(q % 4, 4 * (q // 4)) if bits == 4 else (q * bits // 8, q * bits % 8) for q in range(8)]
-    return [b.and_(_shift_left(b, vectors[i], to - bit), mask) for i, bit in places]
+    places = {q: (q % 4, 4 * (q // 4)) if bits == 4 else (q * bits // 8, q * bits % 8) for q in groups}
+    vectors = {i: simd.load(b, place, at + 64 * i, I8, 64) for i in dict.fromkeys(i for i, _ in places.values())}
+    if bits == 8:
+        return list(vectors.values())
+    mask = constant(I8, (2**bits - 1) << to, 64)
+    return [b.and_(_shift_left(b, vectors[i], to - bit), mask) for i, bit in places.values()]
 
 
 def tile_scales(b: Builder, tile: Value, layout: TileFormat, at: int = 0) -> list[Value]:
