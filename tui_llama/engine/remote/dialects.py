@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tui_llama.chat import Thinking
+from tui_llama.sampling.settings import SamplingSettings
 
 
 class Dialect(msgspec.Struct, frozen=True):
@@ -17,7 +18,8 @@ class Dialect(msgspec.Struct, frozen=True):
     Attributes:
         name: The name in the settings.
         title: The name for people.
-        sampling: The server's names of those fields of `chat.SamplingSettings` that it knows.
+        sampling: The server's names of those fields of `SamplingSettings` that it knows.
+        biases_texts: It takes biases of texts, not of token ids alone, and false for tokens that are ruled out.
         thinking_names: The names under which it takes the thinking of earlier answers; empty: it takes none.
         thinking: The choices of thinking that it knows beside the default, and the fields that tell them.
         thinking_limit: Its name of the most tokens of a thought; empty: it knows none.
@@ -38,6 +40,7 @@ class Dialect(msgspec.Struct, frozen=True):
     name: str
     title: str
     sampling: Mapping[str, str]
+    biases_texts: bool = False
     thinking_names: tuple[str, ...] = ()
     thinking: Mapping[Thinking, Mapping[str, Any]] = {}
     thinking_limit: str = ""
@@ -71,7 +74,8 @@ _CONTINUES: Final = {"add_generation_prompt": False, "continue_final_message": T
 LLAMA_SERVER: Final = Dialect(
     name="llama-server",
     title="llama-server",
-    sampling={**_MORE_SAMPLING, "repeat_penalty": "repeat_penalty", "penalty_last_n": "repeat_last_n"},
+    sampling={name: name for name in SamplingSettings.__struct_fields__} | {"penalty_last_n": "repeat_last_n"},
+    biases_texts=True,
     thinking_names=("reasoning_content",),
     continue_fields=_CONTINUES,
     continues_thinking="reasoning_content",
@@ -88,7 +92,7 @@ OWN_SERVER: Final = msgspec.structs.replace(LLAMA_SERVER, title="tui-llama")
 VLLM: Final = Dialect(
     name="vllm",
     title="vLLM",
-    sampling={**_MORE_SAMPLING, "repeat_penalty": "repetition_penalty"},
+    sampling={**_MORE_SAMPLING, "repeat_penalty": "repetition_penalty", "logit_bias": "logit_bias"},
     thinking_names=("reasoning", "reasoning_content"),
     thinking=_TEMPLATE_CHOICES,
     thinking_limit="thinking_token_budget",
@@ -100,7 +104,7 @@ VLLM: Final = Dialect(
 SGLANG: Final = Dialect(
     name="sglang",
     title="SGLang",
-    sampling={**_MORE_SAMPLING, "repeat_penalty": "repetition_penalty"},
+    sampling={**_MORE_SAMPLING, "repeat_penalty": "repetition_penalty", "logit_bias": "logit_bias"},
     thinking_names=("reasoning_content",),
     thinking=_TEMPLATE_CHOICES,
     # Without this flag SGLang makes a message of the user out of the answer, and says nothing.
@@ -122,7 +126,12 @@ OLLAMA: Final = Dialect(
 LM_STUDIO: Final = Dialect(
     name="lmstudio",
     title="LM Studio",
-    sampling={**_OPENAI_SAMPLING, "top_k": "top_k", "repeat_penalty": "repeat_penalty"},
+    sampling={
+        **_OPENAI_SAMPLING,
+        "top_k": "top_k",
+        "repeat_penalty": "repeat_penalty",
+        "logit_bias": "logit_bias",
+    },
     thinking=_EFFORTS,
     why_not_continue="LM Studio does not say whether it continues an answer.",
     has_json_object=False,
@@ -133,7 +142,7 @@ LM_STUDIO: Final = Dialect(
 PLAIN: Final = Dialect(
     name="plain",
     title="This server",
-    sampling=_OPENAI_SAMPLING,
+    sampling={**_OPENAI_SAMPLING, "logit_bias": "logit_bias"},
     thinking=_EFFORTS,
     why_not_continue="OpenAI's protocol has no way to continue an answer.",
     may_cut_prompt=True,

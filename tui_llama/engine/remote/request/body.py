@@ -13,6 +13,7 @@ from tui_llama.engine.events import FailureCause
 from tui_llama.engine.remote.dialects import Dialect
 from tui_llama.engine.remote.failures import RemoteEngineError
 from tui_llama.engine.remote.request.messages import request_messages, stands_in_thinking
+from tui_llama.engine.remote.request.sampling import sampling_fields
 from tui_llama.engine.remote.stream.json_values import NotJsonError, decode_json
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 
@@ -49,7 +50,7 @@ def request_body(
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    sampling, unknown = _sampling(request, dialect)
+    sampling, unknown = sampling_fields(request, dialect)
     values, unknown_values = _template_values(request, dialect)
     thinking, unknown_thinking = _thinking(request, dialect)
     if isinstance(kwargs := values.get(_KWARGS), dict):
@@ -60,19 +61,6 @@ def request_body(
     if dialect.tells_progress:
         body["return_progress"] = True
     return RequestBody(body, (*unknown, *unknown_values, *unknown_thinking))
-
-
-def _sampling(request: ReplyRequest | CompleteRequest, dialect: Dialect) -> tuple[dict[str, Any], list[str]]:
-    """Returns the sampling values that somebody has set, and the names of those that the server does not know."""
-    sent: dict[str, Any] = {}
-    unknown: list[str] = []
-    for name in request.given_sampling:
-        value = getattr(request.sampling, name)
-        if name not in dialect.sampling:
-            unknown.append(name)
-        elif value is not None:  # a seed of None leaves the choice to the server
-            sent[dialect.sampling[name]] = value
-    return sent, unknown
 
 
 def _limits(request: ReplyRequest | CompleteRequest, dialect: Dialect) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from tui_llama.serve.openai.request.unfollowed import UnfollowedFields
+from tui_llama.serve.openai.request.sampling_fields import SamplingFields
 
 Json: TypeAlias = Any
 
@@ -36,22 +36,12 @@ class ResponseFormat(msgspec.Struct):
     schema: Json = None
 
 
-class CommonBody(UnfollowedFields, kw_only=True):
+class CommonBody(SamplingFields, kw_only=True):
     """What both endpoints take. Other servers' names for the same thing stand beside OpenAI's."""
 
     model: str | None = None
     max_tokens: int | None = None
     n_predict: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    seed: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    repeat_penalty: float | None = None
-    repetition_penalty: float | None = None
-    repeat_last_n: int | None = None
     stop: str | list[str] | None = None
     ignore_eos: bool | None = None
     reasoning_budget_tokens: int | None = None
@@ -66,7 +56,6 @@ class CommonBody(UnfollowedFields, kw_only=True):
     timings_per_token: bool | None = None
     n: int | None = None
     best_of: int | None = None
-    logit_bias: Json = None
     response_format: ResponseFormat | None = None
     grammar: Json = None
     json_schema: Json = None

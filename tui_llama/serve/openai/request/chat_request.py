@@ -12,11 +12,11 @@ from tui_llama.serve.openai.answer_text.tool_formats import ToolFormat, Tools, t
 from tui_llama.serve.openai.owner import conversation_owner
 from tui_llama.serve.openai.request.answer_grammar import AskedGrammar, asked_grammar
 from tui_llama.serve.openai.request.asked import AskedChat, answer_form
+from tui_llama.serve.openai.request.asked_sampling import asked_sampling
 from tui_llama.serve.openai.request.bodies import ChatBody
 from tui_llama.serve.openai.request.messages import chat_messages
 from tui_llama.serve.openai.request.refusals import check_chat, check_sizes, unsupported, wrong
 from tui_llama.serve.openai.request.values import (
-    asked_sampling,
     most_thinking_tokens,
     most_tokens,
     stop_texts,

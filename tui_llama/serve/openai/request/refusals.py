@@ -163,8 +163,6 @@ def check_common(body: CommonBody) -> None:
     for name in ("n", "best_of"):
         if getattr(body, name) not in (None, 1):
             raise unsupported(name, f"The server gives one answer; {name} must be 1.")
-    if body.logit_bias:
-        raise unsupported("logit_bias", "The server knows no logit_bias.")
     for name in _GRAMMARS:
         if getattr(body, name) not in (None, "", {}, []):
             raise unsupported(name, f"The server knows no {name}. Use response_format, json_schema or grammar.")

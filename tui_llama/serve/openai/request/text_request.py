@@ -7,10 +7,11 @@ from tui_llama.engine.requests import CompleteRequest
 from tui_llama.serve.openai.owner import text_owner
 from tui_llama.serve.openai.request.answer_grammar import asked_grammar
 from tui_llama.serve.openai.request.asked import AskedText, answer_form
+from tui_llama.serve.openai.request.asked_sampling import asked_sampling
 from tui_llama.serve.openai.request.bodies import TextBody
 from tui_llama.serve.openai.request.chat_request import STOPS_WHEN_FULL
 from tui_llama.serve.openai.request.refusals import check_length, check_text, wrong
-from tui_llama.serve.openai.request.values import asked_sampling, most_tokens, stop_texts, top_probabilities
+from tui_llama.serve.openai.request.values import most_tokens, stop_texts, top_probabilities
 from tui_llama.settings import Settings
 
 DEFAULT_TOKENS: Final = 16

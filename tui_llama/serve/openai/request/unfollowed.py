@@ -18,13 +18,6 @@ _LIST_OFF: Final[tuple[Json, ...]] = (None, [])
 class UnfollowedFields(msgspec.Struct, kw_only=True):
     """What both endpoints refuse unless it is off."""
 
-    dry_multiplier: Json = None
-    xtc_probability: Json = None
-    mirostat: Json = None
-    samplers: Json = None
-    typical_p: Json = None
-    top_n_sigma: Json = None
-    dynatemp_range: Json = None
     top_a: Json = None
     tfs_z: Json = None
     min_tokens: Json = None
@@ -44,11 +37,8 @@ class UnfollowedFields(msgspec.Struct, kw_only=True):
 
 
 OFF_VALUES: Final[dict[str, tuple[Json, ...]]] = {
-    **dict.fromkeys(("dry_multiplier", "xtc_probability", "mirostat", "dynatemp_range", "top_a"), _NUMBER_OFF),
-    **dict.fromkeys(("min_tokens", "n_probs"), _NUMBER_OFF),
-    **dict.fromkeys(("typical_p", "tfs_z"), (None, 1)),
-    "top_n_sigma": (None, 0, -1),
-    "samplers": (None, [], ""),
+    **dict.fromkeys(("top_a", "min_tokens", "n_probs"), _NUMBER_OFF),
+    "tfs_z": (None, 1),
     **dict.fromkeys(("stop_token_ids", "bad_words", "lora"), _LIST_OFF),
     "reasoning_budget_message": (None, ""),
     **dict.fromkeys(("enable_thinking", "cache_prompt"), _FLAG_ON),

@@ -1,65 +1,16 @@
-"""The values of a request that both endpoints share, checked: sampling, limits, stop texts, probabilities."""
+"""The values of a request that both endpoints share, checked: limits, stop texts, probabilities."""
 
-from typing import Final, NamedTuple
+from typing import Final
 
-import msgspec
-
-from tui_llama.chosen_sampling import SamplingSource, choose_sampling
 from tui_llama.declarations import MOST
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.errors import SettingsError
-from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.serve.openai.request.bodies import THOUGHT_LIMITS, ChatBody, CommonBody
 from tui_llama.serve.openai.request.refusals import unsupported, wrong
-from tui_llama.settings import SETTINGS, Settings
 
 MOST_STOP_TEXTS: Final = 16
 LONGEST_STOP_TEXT: Final = 1024
 MOST_TOP_PROBABILITIES: Final = 20
 _OFF: Final = -1
-_SEEDS: Final = 1 << 32
-
-_SAMPLING_FIELDS: Final = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "seed": "seed",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "repetition_penalty": "repeat_penalty",
-    "repeat_penalty": "repeat_penalty",
-    "repeat_last_n": "penalty_last_n",
-}
-"""The fields of `SamplingSettings` by the names in requests."""
-
-
-class AskedSampling(NamedTuple):
-    """The sampling of an answer, and which of its fields the request or the user has chosen."""
-
-    sampling: SamplingSettings
-    given: tuple[str, ...]
-
-
-def asked_sampling(body: CommonBody, settings: Settings, model: ModelInfo) -> AskedSampling:
-    """Returns the request's sampling; what it does not say comes from the user's settings, then from the model's.
-
-    Raises:
-        ApiError: a value is not allowed.
-    """
-    chosen = choose_sampling(settings, model)
-    given = {name for name, source in chosen.sources.items() if source is SamplingSource.USER}
-    values: dict[str, object] = {}
-    for field, name in _SAMPLING_FIELDS.items():
-        value = getattr(body, field)
-        if value is None:
-            continue
-        try:
-            values[name] = SETTINGS[f"sampling.{name}"].check(_as_ours(field, value, model), field)
-        except SettingsError as error:
-            raise wrong(field, f"{error}.") from error
-        given.add(name)
-    return AskedSampling(msgspec.structs.replace(chosen.sampling, **values), tuple(sorted(given)))
 
 
 def most_tokens(body: CommonBody, otherwise: int | None) -> int | None:
@@ -134,14 +85,3 @@ def top_probabilities(body: CommonBody, model: ModelInfo) -> int | None:
     if not model.capabilities.has_probabilities:
         raise unsupported("logprobs", "The engine tells no log-probabilities.")
     return count
-
-
-def _as_ours(field: str, value: float, model: ModelInfo) -> float:
-    """Returns a value in the meaning of our settings: where another server's -1 stands for something else."""
-    if field == "top_k" and value == _OFF:
-        return 0
-    if field == "repeat_last_n" and value == _OFF:
-        return model.context_size
-    if field == "seed" and value != _OFF:
-        return int(value) % _SEEDS
-    return value
