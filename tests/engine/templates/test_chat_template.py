@@ -373,11 +373,21 @@ EXPECTED = {
     "<|header_end|>\n\nHello<|eot|><|header_start|>assistant<|header_end|>\n\nHi there<|eot|><|header_start|>user"
     "<|header_end|>\n\nWho are you<|eot|><|header_start|>assistant<|header_end|>\n\nI am an assistant<|eot|>"
     "<|header_start|>user<|header_end|>\n\nAnother question<|eot|><|header_start|>assistant<|header_end|>\n\n",
+    "gemma4": "<|turn>system\nYou are a helpful assistant<turn|>\n<|turn>user\nHello<turn|>\n<|turn>model\nHi there"
+    "<turn|>\n<|turn>user\nWho are you<turn|>\n<|turn>model\nI am an assistant<turn|>\n<|turn>user\nAnother question"
+    "<turn|>\n<|turn>model\n",
+    "gpt-oss": "<|start|>developer<|message|>You are a helpful assistant<|end|><|start|>user<|message|>Hello<|end|>"
+    "<|start|>assistant<|channel|>final<|message|>Hi there<|end|><|start|>user<|message|>Who are you<|end|>"
+    "<|start|>assistant<|channel|>final<|message|>   I am an assistant   <|end|><|start|>user<|message|>"
+    "Another question<|end|><|start|>assistant",
+    "seed_oss": "<seed:bos>system\nYou are a helpful assistant<seed:eos><seed:bos>user\nHello<seed:eos>"
+    "<seed:bos>assistant\nHi there<seed:eos><seed:bos>user\nWho are you<seed:eos><seed:bos>assistant\n"
+    "I am an assistant<seed:eos><seed:bos>user\nAnother question<seed:eos><seed:bos>assistant\n",
 }
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN_TEMPLATES))
-def test_known_templates_write_what_llama_cpp_writes(name: str) -> None:
+def test_known_templates_write_what_their_models_know(name: str) -> None:
     assert render(KNOWN_TEMPLATES[name], CONVERSATION) == EXPECTED[name]
 
 
@@ -422,6 +432,9 @@ def test_blanks_before_answers_are_known_where_answers_begin_without(name: str) 
         ("'Assistant: ' + message['content'] + eos_token", "deepseek2"),
         ("<｜Assistant｜><｜User｜><｜end▁of▁sentence｜>", "deepseek3"),
         ("<|start_of_role|>", "granite"),
+        ("<|turn><turn|>", "gemma4"),
+        ("<|start|><|channel|>", "gpt-oss"),
+        ("<seed:bos>", "seed_oss"),
         ("{{ messages }}", None),
     ],
 )  # fmt: skip

@@ -11,12 +11,15 @@ from tests.engine.templates.thinking_templates import (
     MISTRAL,
     PLAIN,
     QWEN3,
+    SEED_OSS,
     SMOLLM3,
+    SOLAR,
     UNKNOWN_FAMILY,
 )
 from tui_llama.chat import ChatMessage, Role, Thinking
 from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.engine.templates.known import KNOWN_TEMPLATES
+from tui_llama.engine.templates.thinking.forms import HARMONY as HARMONY_FORM
 
 NOW = datetime(2026, 11, 27, 9, 30)
 QUESTION = ChatMessage(Role.USER, "Why?")
@@ -46,9 +49,11 @@ def prompt(source: str, thinking: Thinking, *messages: ChatMessage) -> str:
             "<|channel|>analysis<|message|>",
             "<|end|><|start|>assistant<|channel|>final<|message|>",
         ),
+        (SEED_OSS, "<seed:think>", "</seed:think>\n"),
+        (SOLAR, "<|think|>", "<|end|><|begin|>assistant<|content|>"),
         (UNKNOWN_FAMILY, "<<ponder>>", "\n<</ponder>>\n"),
     ],
-    ids=["qwen3", "r1", "smollm3", "mistral", "gemma4", "harmony", "unknown"],
+    ids=["qwen3", "r1", "smollm3", "mistral", "gemma4", "harmony", "seed-oss", "solar", "unknown"],
 )
 def test_a_template_tells_how_its_model_writes_thoughts(source: str, opening: str, ending: str) -> None:
     form = opened(source).thinking.form
@@ -56,10 +61,15 @@ def test_a_template_tells_how_its_model_writes_thoughts(source: str, opening: st
     assert (form.opening, form.ending) == (opening, ending)
 
 
-@pytest.mark.parametrize("source", [PLAIN, *KNOWN_TEMPLATES.values()], ids=["plain", *KNOWN_TEMPLATES])
-def test_a_template_without_thoughts_has_none(source: str) -> None:
+@pytest.mark.parametrize("name", ["plain", *sorted(set(KNOWN_TEMPLATES) - {"gpt-oss"})])
+def test_a_template_without_thoughts_has_none(name: str) -> None:
+    source = KNOWN_TEMPLATES.get(name, PLAIN)
     assert opened(source).thinking.form is None
     assert opened(source).thinking.choices == ()
+
+
+def test_gpt_oss_without_a_template_of_its_own_still_thinks_in_its_channel() -> None:
+    assert opened(KNOWN_TEMPLATES["gpt-oss"]).thinking.form == HARMONY_FORM
 
 
 @pytest.mark.parametrize(
@@ -71,9 +81,10 @@ def test_a_template_without_thoughts_has_none(source: str) -> None:
         (MISTRAL, ()),
         (GEMMA4, ON_OFF),
         (HARMONY, (Thinking.LOW, Thinking.MEDIUM, Thinking.HIGH)),
+        (SEED_OSS, ON_OFF),
         (UNKNOWN_FAMILY, ON_OFF),
     ],
-    ids=["qwen3", "r1", "smollm3", "mistral", "gemma4", "harmony", "unknown"],
+    ids=["qwen3", "r1", "smollm3", "mistral", "gemma4", "harmony", "seed-oss", "unknown"],
 )
 def test_the_choices_are_those_that_change_the_prompt(source: str, choices: tuple[Thinking, ...]) -> None:
     assert opened(source).thinking.choices == choices
@@ -85,11 +96,13 @@ def test_the_choices_are_those_that_change_the_prompt(source: str, choices: tupl
         (QWEN3, Thinking.OFF, "assistant\n<think>\n\n</think>\n\n"),
         (SMOLLM3, Thinking.OFF, "assistant\n<think>\n\n</think>\n"),
         (GEMMA4, Thinking.OFF, "model\n<|channel>thought\n<channel|>"),
+        (SEED_OSS, Thinking.OFF, "assistant\n<seed:think>\nThe budget is 0.\n</seed:think>"),
+        (SEED_OSS, Thinking.ON, "<seed:bos>assistant\n"),
         (UNKNOWN_FAMILY, Thinking.ON, "<|assistant|>"),
         (UNKNOWN_FAMILY, Thinking.OFF, "<|assistant|><<quiet>>"),
         (HARMONY, Thinking.HIGH, "<|start|>assistant"),
     ],
-    ids=["qwen3", "smollm3", "gemma4", "unknown on", "unknown off", "harmony"],
+    ids=["qwen3", "smollm3", "gemma4", "seed-oss off", "seed-oss on", "unknown on", "unknown off", "harmony"],
 )
 def test_a_choice_is_told_as_the_template_wants_it(source: str, thinking: Thinking, written: str) -> None:
     assert prompt(source, thinking).endswith(written)

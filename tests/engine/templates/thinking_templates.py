@@ -61,6 +61,21 @@ HARMONY = """\
 {%- else %}{{ '<|start|>' + m.role + '<|message|>' + m.content + '<|end|>' }}{% endif %}{% endfor %}
 {%- if add_generation_prompt %}{{ '<|start|>assistant' }}{% endif %}"""
 
+SEED_OSS = """\
+{%- if thinking_budget is not defined %}{% set thinking_budget = -1 %}{% endif %}
+{%- for m in messages %}{{ '<seed:bos>' + m.role + '\\n' }}
+{%- if m.reasoning_content %}{{ '<seed:think>' + m.reasoning_content + '</seed:think>\\n' }}{% endif %}
+{{- m.content + '<seed:eos>' }}{% endfor %}
+{%- if add_generation_prompt %}{{ '<seed:bos>assistant\\n' }}
+{%- if thinking_budget == 0 %}{{ '<seed:think>\\nThe budget is 0.\\n</seed:think>' }}{% endif %}{% endif %}"""
+
+SOLAR = """\
+{%- for m in messages %}{{ '<|begin|>' + m.role }}
+{%- if m.reasoning %}{{ '<|think|>' + m.reasoning + '<|end|><|begin|>' + m.role }}{% endif %}
+{{- '<|content|>' + m.content + '<|end|>' }}{% endfor %}
+{%- if add_generation_prompt %}{{ '<|begin|>assistant' }}{% endif %}"""
+"""Its mark of a thought and its mark of text begin with the same letters."""
+
 UNKNOWN_FAMILY = """\
 {%- for m in messages %}{{ '<|' + m.role + '|>' }}
 {%- if m.thinking %}{{ '<<ponder>>\\n' + m.thinking + '\\n<</ponder>>\\n' }}{% endif %}{{ m.content + '<|end|>' }}

@@ -1,7 +1,8 @@
 """Chat templates known by name, in Jinja, and the marks by which a template's text is recognised as one of them.
 
 They write what llama.cpp's built-in formatters write: no beginning-of-sequence text (the tokenizer adds the token) and
-no system message that nobody asked for.
+no system message that nobody asked for. llama.cpp has none for Gemma 4, and its one for gpt-oss leaves out the channels
+that the model writes; these two follow what Google and OpenAI (the harmony format) publish.
 
 Source: llama.cpp, src/llama-chat.cpp.
 """
@@ -137,6 +138,23 @@ _CHATGLM4 = """\
 {{ m.content }}{% endfor %}
 {% if add_generation_prompt %}<|assistant|>{% endif %}"""
 
+_GEMMA4 = """\
+{% for m in messages %}<|turn>{{ 'model' if m.role == 'assistant' else m.role }}
+{{ m.content | trim }}<turn|>
+{% endfor %}{% if add_generation_prompt %}<|turn>model
+{% endif %}"""
+
+_GPT_OSS = """\
+{% for m in messages %}<|start|>{{ 'developer' if m.role == 'system' else m.role }}
+{%- if m.role == 'assistant' %}<|channel|>final{% endif %}<|message|>{{ m.content }}<|end|>{% endfor %}
+{% if add_generation_prompt %}<|start|>assistant{% endif %}"""
+
+_SEED_OSS = """\
+{% for m in messages %}<seed:bos>{{ m.role }}
+{{ m.content | trim if m.role == 'assistant' else m.content }}<seed:eos>{% endfor %}
+{% if add_generation_prompt %}<seed:bos>assistant
+{% endif %}"""
+
 PLAIN_TEMPLATE = """\
 {% for m in messages %}
 {% if m.role == 'system' %}{{ m.content ~ '\\n\\n' }}
@@ -178,6 +196,9 @@ KNOWN_TEMPLATES: dict[str, str] = {
     "vicuna-orca": _with(_VICUNA, ORCA=True),
     "granite": _GRANITE,
     "chatglm4": _CHATGLM4,
+    "gemma4": _GEMMA4,
+    "gpt-oss": _GPT_OSS,
+    "seed_oss": _SEED_OSS,
 }
 
 
@@ -231,6 +252,9 @@ _MARKS: tuple[_Row, ...] = (
     ("deepseek3", "<｜Assistant｜>", "<｜User｜>", "<｜end▁of▁sentence｜>"),
     ("granite", "<|start_of_role|>"),
     ("llama4", "<|header_start|>", "<|header_end|>"),
+    ("gpt-oss", "<|start|>", "<|channel|>"),
+    ("seed_oss", "<seed:bos>"),
+    ("gemma4", "<|turn>", "<turn|>"),
 )
 
 _MARKS_OF_VOCABULARIES = (

@@ -116,7 +116,13 @@ def _shown_form(run: Run) -> ThoughtForm | None:
     begun = before.rpartition(_QUESTION.text)[2]
     usual = untold.partition(_ANSWER)[0].rpartition(_QUESTION.text)[2]
     differing = (place for place, pair in enumerate(zip(begun, usual, strict=False)) if pair[0] != pair[1])
-    opening = begun[next(differing, min(len(begun), len(usual))) :].strip()
+    opening = begun[_mark_begin(begun, next(differing, min(len(begun), len(usual)))) :].strip()
     if not opening:
         return None
     return ThoughtForm(opening, between.strip(), between) if len(opening) <= _MOST_MARK_CHARACTERS else None
+
+
+def _mark_begin(text: str, place: int) -> int:
+    """Returns where the mark begins within which the place is, as in `<think>`; the place itself if it is in none."""
+    begin = text.rfind("<", 0, place)
+    return place if begin < 0 or ">" in text[begin:place] else begin

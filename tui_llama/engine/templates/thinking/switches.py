@@ -14,6 +14,8 @@ from tui_llama.errors import EngineError
 
 _NO_THINK: Final = "/no_think"
 _THINK: Final = "/think"
+_BUDGET: Final = "thinking_budget"
+"""Seed-OSS: tokens of a thought; -1 is any number."""
 _WORDS: Final = ("enable_thinking", "thinking", "reasoning_effort", _NO_THINK)
 _EFFORTS: Final = (Thinking.LOW, Thinking.MEDIUM, Thinking.HIGH)
 _TALK: Final = (ChatMessage(Role.SYSTEM, "Be brief."), ChatMessage(Role.USER, "Hello"))
@@ -48,6 +50,7 @@ _SWITCHES: Final = (
         ThinkingSwitch({**_ON, "reasoning_effort": "high"}),
         ("'none'", '"none"'),
     ),
+    (ThinkingSwitch({_BUDGET: 0}), ThinkingSwitch({_BUDGET: -1}), (_BUDGET,)),
     (ThinkingSwitch(system_word=_NO_THINK), ThinkingSwitch(system_word=_THINK), (_NO_THINK,)),
 )
 """What switches thinking off and on, and words of which a template that knows it has one."""
