@@ -33,7 +33,8 @@ BOUND: list[tuple[dict[str, Any], Any, str]] = [
 @pytest.mark.parametrize(("fields", "schema", "grammar"), BOUND)
 async def test_the_engine_is_asked_for_it(path: str, fields: dict[str, Any], schema: Any, grammar: str) -> None:
     asker = Asker([said("yes")])
-    answer = await asker.ask(path, **({"prompt": "x"} if path == TEXT else {}), **fields)
+    prompt: dict[str, Any] = {"prompt": "x"} if path == TEXT else {}
+    answer = await asker.ask(path, **prompt, **fields)
     assert answer.status == 200, answer.body
     request = asker.request
     assert request.grammar == grammar
