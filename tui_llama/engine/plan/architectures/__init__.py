@@ -3,8 +3,9 @@
 from tui_llama.engine.plan.architectures.bailing import BAILINGMOE2
 from tui_llama.engine.plan.architectures.cohere import COHERE2, COMMAND_R
 from tui_llama.engine.plan.architectures.declaration import Architecture
+from tui_llama.engine.plan.architectures.deepseek import DEEPSEEK2
 from tui_llama.engine.plan.architectures.exaone import EXAONE4
-from tui_llama.engine.plan.architectures.gemma import GEMMA, GEMMA2, GEMMA3
+from tui_llama.engine.plan.architectures.gemma import GEMMA, GEMMA2, GEMMA3, GEMMA4
 from tui_llama.engine.plan.architectures.glm import GLM4, GLM4MOE
 from tui_llama.engine.plan.architectures.gpt2_like import STABLELM, STARCODER2
 from tui_llama.engine.plan.architectures.gpt_oss import GPT_OSS
@@ -33,11 +34,13 @@ ARCHITECTURES = {
             ARCEE,
             COHERE2,
             COMMAND_R,
+            DEEPSEEK2,
             ERNIE4_5,
             EXAONE4,
             GEMMA,
             GEMMA2,
             GEMMA3,
+            GEMMA4,
             GLM4,
             GRANITE,
             HUNYUAN_DENSE,

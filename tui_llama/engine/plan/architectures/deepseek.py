@@ -6,14 +6,24 @@ Source: DeepSeek-AI 2024 (DeepSeek-V2, DeepSeek-V3).
 import math
 from typing import Final
 
-from tui_llama.engine.plan.architectures.declaration import Architecture, RotationRules, by_head_size
+from tui_llama.engine.plan.architectures.declaration import Architecture, Experts, RotationRules, by_head_size
+from tui_llama.engine.plan.architectures.expert_rules import (
+    behind_dense_layers,
+    by_norm_key,
+    gating,
+    of_own_key,
+    scale_of_weights,
+    several_as_one,
+)
 from tui_llama.engine.plan.sizes.keys import Keys
 from tui_llama.engine.plan.sizes.rotations import scaling_factor, yarn_multiplier
+from tui_llama.engine.tensors.expert_sizes import Gating
 from tui_llama.engine.tensors.hyperparameters import MAX_CONTEXT, MAX_SIZE, QueryTemperature
 
 _LITE_LAYERS: Final = (26, 27)
 _KANANA: Final = (48, 128256)
 """Layers and tokens of a model whose queries are not compressed, whatever the key says."""
+_FLASH_LAYERS, _FLASH_TOKENS = (47, 48), 154880
 
 
 def _query_rank(keys: Keys) -> int:
@@ -31,6 +41,12 @@ def _attention_scale(keys: Keys, head_dim: int) -> float:
     return by_head_size(keys, dim) * (keys.positive("rope.scaling.attn_factor", 1.0) * growth) ** 2
 
 
+def _gating(keys: Keys) -> Gating:
+    """Returns what the file says, else softmax, but sigmoid for GLM 4.7 Flash, whose files do not say."""
+    is_flash = keys.layer_count in _FLASH_LAYERS and keys.token_count == _FLASH_TOKENS
+    return gating("sigmoid" if is_flash else "softmax")(keys)
+
+
 def _temperature(keys: Keys) -> QueryTemperature | None:
     strength = keys.number("attention.temperature_scale", 0.0)
     return QueryTemperature(strength, keys.size("attention.temperature_length", MAX_CONTEXT), 0) if strength else None
@@ -42,4 +58,13 @@ DEEPSEEK2 = Architecture(
     attention_scale=_attention_scale,
     temperature=_temperature,
     latent_query_rank=_query_rank,
+    experts=Experts(
+        gating=_gating,
+        normalises=by_norm_key,
+        weights_scale=scale_of_weights,
+        selection_bias="optional",
+        hidden_size=of_own_key,
+        shared_hidden_size=several_as_one,
+        has_experts=behind_dense_layers,
+    ),
 )
