@@ -159,7 +159,7 @@ def _types(inspection: Inspection) -> list[tuple[str, ...]]:
             f"{each.parameter_count:,}",
             size_words(each.size_bytes),
             f"{100 * each.size_bytes / total:.1f} %" if total else "",
-            "" if each.has_kernels else "decoded to F16 when loaded",
+            "" if each.has_kernels else "no kernel reads it",
         )
         for each in inspection.types
     ]

@@ -26,7 +26,7 @@ class LoadProgress(msgspec.Struct, frozen=True, tag=True):
 
 
 class ModelLoaded(msgspec.Struct, frozen=True, tag=True):
-    """The model is ready. `notices` are for the user, one line each (guessed template, decoded types)."""
+    """The model is ready. `notices` are for the user, one line each (guessed template, ignored keys)."""
 
     model: ModelInfo
     notices: tuple[str, ...] = ()

@@ -88,14 +88,6 @@ def test_writing_reads_the_embedding_where_it_is_the_output_too(tmp_path: Path) 
     assert facts.bytes_read_per_token == facts.weight_bytes
 
 
-def test_a_type_that_is_decoded_counts_as_it_lies_in_memory(tmp_path: Path) -> None:
-    path = tmp_path / "integers.gguf"
-    path.write_bytes(gguf_bytes(tensors=[tensor("x.weight", (32, 4), 24)], data=bytes(128)))  # I8 has no kernels
-    facts = read_model_facts(path)
-    assert facts.quantization == "I8"
-    assert facts.weight_bytes == 2 * facts.parameter_count == 256
-
-
 def test_the_type_is_that_of_most_matrices(tmp_path: Path) -> None:
     assert read_model_facts(make_tiny_model(tmp_path / "tiny.gguf", quantization="Q4_K_M")).quantization == "Q4_K"
 

@@ -57,7 +57,7 @@ def test_the_fingerprint_is_the_one_that_stored_prompts_have(
     assert fingerprint_of(tmp_path, cache_type=cache_type, instructions=instructions) == StateFingerprint(
         model=bytes.fromhex("2b3ffae8822b65e70f0a33ae6956f3d212b073f172ebee371aae31898286bdf5"),
         configuration=bytes.fromhex(configuration),
-        engine_abi=2,
+        engine_abi=3,
     )
 
 

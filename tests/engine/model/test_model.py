@@ -17,6 +17,7 @@ from tui_llama.engine import open_model
 from tui_llama.engine.events import LoadStage
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.machine.instruction_sets import available_instruction_sets
+from tui_llama.engine.model.facts import read_model_facts
 from tui_llama.engine.model.model import Model
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.threads.placement import Placement
@@ -333,13 +334,6 @@ def test_a_load_that_is_stopped_leaves_no_threads(tiny: Path, stopped: LoadStage
     assert not [thread for thread in left if thread.name.startswith(("engine-", "repack"))]
 
 
-def test_types_without_kernels_are_decoded_with_a_notice(tmp_path: Path) -> None:
-    path = make_tiny_model(tmp_path / "tiny.gguf", quantization="IQ4_NL")
-    with open_model(path) as model:
-        assert any("IQ4_NL" in notice for notice in model.notices)
-        assert np.isfinite(model.logits([1, 2, 3])).all()
-
-
 def with_type(path: Path, tensor: str, type_id: int) -> Path:
     """Changes the type of a matrix in the tensor table: after its name come two dimensions, then the type."""
     data = bytearray(path.read_bytes())
@@ -349,10 +343,11 @@ def with_type(path: Path, tensor: str, type_id: int) -> Path:
     return path
 
 
-def test_a_type_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+def test_a_type_that_no_kernel_reads_is_named(tmp_path: Path) -> None:
     path = with_type(make_tiny_model(tmp_path / "tiny.gguf"), "blk.1.ffn_up.weight", 26)
-    with pytest.raises(ModelFileError, match=r"blk\.1\.ffn_up\.weight.*I32"):
+    with pytest.raises(ModelFileError, match=r"blk\.1\.ffn_up\.weight.*I32") as raised:
         open_model(path)
+    assert read_model_facts(path).refusal == str(raised.value)
 
 
 def test_a_norm_that_is_no_float_is_named(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tui_llama.engine.plan.forward.plan_writer import MatrixName, Rows
 from tui_llama.engine.plan.sizes.read_sizes import ReadSizes
 from tui_llama.engine.tensors.expert_sizes import ExpertSizes
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters
-from tui_llama.engine.tensors.weights import float_info, float_vector_info
+from tui_llama.engine.tensors.weights import float_info, float_vector_info, matrix_info
 from tui_llama.errors import ModelFileError
 
 _UNKNOWN_HINT: Final = "Without it, answers would be wrong. Choose another model, or a newer version of this program."
@@ -192,7 +192,7 @@ class TensorCensus:
     def multiply_heads(self, sources: Sequence[_Width], matrices: Sequence[Rows], targets: Sequence[_Width]) -> None:
         """Notes a tensor of a matrix for each head; they lie one behind the other, in a third dimension."""
         rows, name = targets[0].width, matrices[0].name
-        self._file.tensor_of_shape(f"{name}.weight", (sources[0].width, rows, len(matrices)))
+        matrix_info(self._file, f"{name}.weight", (sources[0].width, rows, len(matrices)))
         self.names.add(f"{name}.weight")
 
     def copy_heads(self, source: _Width, source_step: int, target: _Width, target_step: int, heads: int) -> None:
@@ -249,7 +249,7 @@ class TensorCensus:
 
     def _note_matrix(self, name: str, rows: int, columns: int) -> None:
         full_name = f"{name}.weight"
-        self._file.tensor_of_shape(full_name, (columns, rows))
+        matrix_info(self._file, full_name, (columns, rows))
         self.names.add(full_name)
 
 
@@ -284,7 +284,7 @@ class ExpertCensus:
         """Notes the matrices of all experts, and their biases."""
         for matrix, target in targets.items():
             name, rows = (matrix, target.width) if isinstance(matrix, str) else (matrix.name, matrix.total)
-            self._file.tensor_of_shape(f"{name}.weight", (source.width, rows, experts.count))
+            matrix_info(self._file, f"{name}.weight", (source.width, rows, experts.count))
             self._names.add(f"{name}.weight")
             if bias_required or f"{name}.bias" in self._file.tensors:
                 self._note_floats(f"{name}.bias", (rows, experts.count))

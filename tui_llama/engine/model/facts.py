@@ -14,8 +14,7 @@ import numpy as np
 from tui_llama.declarations import Value
 from tui_llama.engine.descriptions import Capabilities, ModelFacts, ModelInfo
 from tui_llama.engine.gguf.compiled_strings import compiled_find_strings
-from tui_llama.engine.gguf.file import GgufFile, TensorInfo, ValueType, open_gguf
-from tui_llama.engine.layouts.weight_tile import FORMATS
+from tui_llama.engine.gguf.file import GgufFile, ValueType, open_gguf
 from tui_llama.engine.model.coverage import check_coverage
 from tui_llama.engine.plan.architectures import architecture_named
 from tui_llama.engine.plan.sizes.read_sizes import read_sizes
@@ -29,7 +28,6 @@ from tui_llama.errors import ModelFileError
 
 _EMBEDDING: Final = "token_embd.weight"
 _OUTPUT: Final = "output.weight"
-_DECODED_BYTES: Final = 2  # what an element takes that is decoded to float16 at load
 _KEY_VALUE_BYTES: Final = 2  # of an element of keys or values as float16
 
 _LONGEST: Final = 1000  # characters of a text; what a file says has no end of its own
@@ -123,7 +121,7 @@ def model_facts(file: GgufFile) -> ModelFacts:
         quantization=common_type(file),
         parameter_count=_parameter_count(file),
         file_bytes=file.size_bytes,
-        weight_bytes=sum(map(_bytes_in_memory, file.tensors.values())),
+        weight_bytes=sum(tensor.size_bytes for tensor in file.tensors.values()),
         bytes_read_per_token=_bytes_read_per_token(file),
         licence=_text(file, "general.license")[:_LONGEST],
         template_source=_template_source(file),
@@ -151,11 +149,7 @@ def _parameter_count(file: GgufFile) -> int:
 def _bytes_read_per_token(file: GgufFile) -> int:
     has_own_output = _OUTPUT in file.tensors
     read = [tensor for name, tensor in file.tensors.items() if name != _EMBEDDING or not has_own_output]
-    return sum(map(_bytes_in_memory, read))
-
-
-def _bytes_in_memory(tensor: TensorInfo) -> int:
-    return tensor.size_bytes if tensor.type_id in FORMATS else _DECODED_BYTES * math.prod(tensor.shape)
+    return sum(tensor.size_bytes for tensor in read)
 
 
 def _template_source(file: GgufFile) -> str:

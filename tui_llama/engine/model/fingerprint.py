@@ -12,7 +12,7 @@ from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.state_file import StateFingerprint
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters
 
-ENGINE_ABI = 2
+ENGINE_ABI = 3
 """Goes up whenever kernels give other bits than before, or keys and values mean something else."""
 
 _EDGE_BYTES = 64 << 10

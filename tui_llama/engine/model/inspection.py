@@ -50,7 +50,7 @@ class WeightType(msgspec.Struct, frozen=True):
         tensor_count: How many there are.
         parameter_count: Their elements.
         size_bytes: Their bytes in the file.
-        has_kernels: Whether kernels read it as it is; else its matrices are decoded to float16 when they are loaded.
+        has_kernels: Whether kernels read it; a model whose matrices have another type is refused.
     """
 
     name: str

@@ -120,7 +120,7 @@ class Model:
         )
         self._start_threads(threads, batch_threads, placement, report)
         self.notices: tuple[str, ...] = (
-            *prepared.notices, *weights.notices,
+            *prepared.notices,
             *self.tokenizer.notices, *self.chat_template.notices, *self._team.notices, *take_notices(),
         )  # fmt: skip
 

@@ -40,13 +40,10 @@ class Source:
     Args:
         matrix: The matrix whose tiles are filled.
         read: Reads a part of its rows, in its tiles' type.
-        decode: Returns all rows of a matrix whose type cannot be packed. It takes long, so the caller's thread calls
-            it, matrix by matrix.
     """
 
     matrix: "Matrix"
     read: ReadPart
-    decode: Callable[[], ByteArray] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,8 @@ class Repacking:
         self._work: _Work | None = None
 
     def __enter__(self) -> Self:
-        self._work = self._work_on([source for source in self._sources if source.decode is None], self._copies)
+        parts = self._thread_count if self._bind_thread else 1
+        self._work = _Work(self._sources, self._copies, parts, self._bind_thread)
         self._work.start(self._thread_count if self._bind_thread else max(1, self._thread_count - 1))
         return self
 
@@ -107,27 +105,13 @@ class Repacking:
             on_progress: Called with bytes done and bytes in all; may raise to stop.
 
         Raises:
-            ModelFileError: a matrix cannot be read or decoded.
+            ModelFileError: a matrix cannot be read.
         """
-        total = sum(len(source.matrix.data) for source in self._sources)
-        done = 0
-        for work in self._all_work():
-            work.start(self._thread_count)
-            for share in work.progress():
-                on_progress(done + int(share * work.tile_bytes), total)
-            done += work.tile_bytes
-
-    def _all_work(self) -> Iterator["_Work"]:
         assert self._work is not None, "to be used inside of the with block"
-        yield self._work
-        for source in self._sources:
-            if source.decode is not None:
-                self._work = self._work_on([Source(source.matrix, _reader_of(source.decode()))])
-                yield self._work
-
-    def _work_on(self, sources: Sequence[Source], copies: Sequence[Copy] = ()) -> "_Work":
-        parts = self._thread_count if self._bind_thread else 1
-        return _Work(sources, copies, parts, self._bind_thread)
+        total = sum(len(source.matrix.data) for source in self._sources)
+        self._work.start(self._thread_count)
+        for share in self._work.progress():
+            on_progress(int(share * total), total)
 
 
 class _Work:
@@ -148,7 +132,6 @@ class _Work:
         bind_thread: Callable[[int], object] | None,
     ) -> None:
         load_kernels([ops.REPACK_UNITS])
-        self.tile_bytes = sum(len(source.matrix.data) for source in sources)
         self._jobs = [
             [job for source in sources for job in _jobs_of(source, part, parts)] + _copy_jobs(copies, part, parts)
             for part in range(parts)
@@ -261,13 +244,6 @@ def _copy_jobs(copies: Iterable[Copy], part: int, parts: int) -> list[_PackJob |
         for first in range(0, len(copy.out), _UNIT_BYTES)
     ]
     return list(pieces[part::parts])
-
-
-def _reader_of(rows: ByteArray) -> ReadPart:
-    def read(first_byte: int, out: ByteArray) -> None:
-        out[:] = rows[first_byte : first_byte + len(out)]
-
-    return read
 
 
 def repack_units(units: npt.NDArray[np.int64], progress: npt.NDArray[np.int64]) -> None:

@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine import ops
-from tui_llama.engine.gguf.file import TENSOR_TYPES, GgufFile, TensorInfo
+from tui_llama.engine.gguf.file import GgufFile, TensorInfo
 from tui_llama.engine.layouts import weight_tile
 from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
 from tui_llama.engine.machine.memory import ZeroedRegions, padded, zeroed_array
 from tui_llama.engine.tensors.matrices import ByteArray, EmbeddingMatrix, ExpertMatrices, Matrix
 from tui_llama.engine.tensors.repacking import Copy, Repacking, Source
-from tui_llama.errors import ModelFileError
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -39,7 +38,6 @@ class Weights:
     """
 
     file: GgufFile
-    notices: list[str] = field(default_factory=list)
     _matrices: dict[tuple[str, int, int], _Part] = field(default_factory=dict)
     _copies: list[Copy] = field(default_factory=list)
     _memory: ZeroedRegions = field(default_factory=ZeroedRegions)
@@ -52,7 +50,7 @@ class Weights:
         """Returns the matrix of that name; its tiles are zeros until `repacking`.
 
         Raises:
-            ModelFileError: it is missing or of another shape.
+            ModelFileError: it is missing, of another shape, or of a type that is none of weights.
         """
         return self.matrix_rows(name, (0, rows, rows), columns)
 
@@ -66,13 +64,12 @@ class Weights:
             slabs: Matrices of the tensor that lie in a third dimension, whose rows are counted on.
 
         Raises:
-            ModelFileError: the tensor is missing or of another shape.
+            ModelFileError: the tensor is missing, of another shape, or of a type that is none of weights.
         """
         first, rows, total = first_count_total
         key = (name, first, rows)
         if key not in self._matrices:
-            info = self.file.tensor_of_shape(name, (columns, total // slabs, slabs))
-            layout = FORMATS.get(info.type_id, weight_tile.F16_FORMAT)
+            layout = FORMATS[matrix_info(self.file, name, (columns, total // slabs, slabs)).type_id]
             data = self._memory.take(layout.matrix_bytes(rows, columns))
             self._matrices[key] = _Part(Matrix(name, layout, rows, columns, data), first)
         return self._matrices[key].matrix
@@ -89,11 +86,10 @@ class Weights:
             columns: Elements of a row.
 
         Raises:
-            ModelFileError: the tensor is missing or of another shape.
+            ModelFileError: the tensor is missing, of another shape, or of a type that is none of weights.
         """
         first, rows, total = first_count_total
-        info = self.file.tensor_of_shape(name, (columns, total, count))
-        layout = FORMATS.get(info.type_id, weight_tile.F16_FORMAT)
+        layout = FORMATS[matrix_info(self.file, name, (columns, total, count)).type_id]
         size = layout.matrix_bytes(rows, columns)
         data = self._memory.take(count * size)
         for expert in range(count):
@@ -131,17 +127,15 @@ class Weights:
         return out
 
     def embedding(self, name: str, rows: int, columns: int) -> EmbeddingMatrix:
-        """Returns the embedding of that name; zeros until `repacking` if its type has a format.
+        """Returns the embedding of that name; zeros until `repacking`.
 
         Raises:
-            ModelFileError: it is missing or of another shape.
+            ModelFileError: it is missing, of another shape, or of a type that is none of weights.
         """
-        info = self.file.tensor_of_shape(name, (columns, rows))
-        if info.type_id in FORMATS:
-            data = self._memory.take(info.size_bytes)
-            self._copies.append(Copy(data, partial(self.file.read_tensor, name)))
-            return EmbeddingMatrix(FORMATS[info.type_id], columns, data)
-        return EmbeddingMatrix(weight_tile.F16_FORMAT, columns, self._decoded_bytes(info))
+        info = matrix_info(self.file, name, (columns, rows))
+        data = self._memory.take(info.size_bytes)
+        self._copies.append(Copy(data, partial(self.file.read_tensor, name)))
+        return EmbeddingMatrix(FORMATS[info.type_id], columns, data)
 
     @property
     def matrix_bytes(self) -> int:
@@ -157,41 +151,28 @@ class Weights:
         return Repacking(map(self._source, self._matrices.values()), threads, bind_thread, self._copies)
 
     def _source(self, part: _Part) -> Source:
-        matrix, info = part.matrix, self.file.tensors[part.matrix.name]
+        matrix = part.matrix
         first_byte = part.first_row * matrix.layout.row_bytes(matrix.columns)
 
         def read(offset: int, out: ByteArray) -> None:
             self.file.read_tensor(matrix.name, first_byte + offset, out)
 
-        def decode() -> ByteArray:
-            return self._decoded_bytes(info, part.first_row, matrix.rows)
+        return Source(matrix, read)
 
-        return Source(matrix, read, None if info.type_id in FORMATS else decode)
 
-    def _decoded_bytes(self, info: TensorInfo, first_row: int = 0, rows: int | None = None) -> ByteArray:
-        return self._decoded(info, first_row, rows).view(np.uint8).reshape(-1)
+def matrix_info(file: GgufFile, name: str, shape: tuple[int, ...]) -> TensorInfo:
+    """Returns the entry in the file of a matrix, or of several that lie in a third dimension.
 
-    def _decoded(self, info: TensorInfo, first_row: int, rows: int | None) -> npt.NDArray[np.float16]:
-        """Returns some or all rows of a tensor of a type without kernels, decoded to float16 by the gguf package."""
-        from gguf import GGMLQuantizationType
-        from gguf.quants import dequantize
-
-        try:
-            kind = TENSOR_TYPES[info.type_id]
-            row_bytes = info.shape[0] // kind.block_elements * kind.block_bytes
-            stored = np.empty(info.size_bytes if rows is None else rows * row_bytes, np.uint8)
-            self.file.read_tensor(info.name, first_row * row_bytes, stored)
-            values = dequantize(stored, GGMLQuantizationType(info.type_id))
-        except (NotImplementedError, ValueError) as error:
-            raise ModelFileError(
-                f"tensor {info.name!r} has type {info.type_name}, which cannot be decoded",
-                "Choose a file with another quantization, such as Q4_K_M or Q8_0.",
-            ) from error
-        notice = f"Weights of type {info.type_name} are decoded to F16: they take more memory and time than usual."
-        if notice not in self.notices:
-            self.notices.append(notice)
-        # float16 ends at 65504; larger weights would become infinite.
-        return np.ascontiguousarray(np.clip(values, -65504.0, 65504.0), np.float16)
+    Raises:
+        ModelFileError: it is missing, of another shape, or of a type that is none of weights.
+    """
+    info = file.tensor_of_shape(name, shape)
+    if info.type_id not in FORMATS:
+        raise file.refuse(
+            f"tensor {name!r} has type {info.type_name}, with which no kernel of this program multiplies",
+            "Choose a file with another quantization, such as Q4_K_M or Q8_0.",
+        )
+    return info
 
 
 def float_vector_info(file: GgufFile, name: str, count: int) -> TensorInfo:
