@@ -37,6 +37,7 @@ from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.errors import UserError
 from tui_llama.output import Output
 from tui_llama.sampling.settings import SamplingSettings
+from tui_llama.sampling.texts import read_samplers
 from tui_llama.settings import Settings
 from tui_llama.system.terminals import is_plain
 
@@ -63,9 +64,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """What the engine would have been asked, without one."""
     requests: Asked = []
 
-    def run(
-        load: LoadRequest, settings: Settings, request: ReplyRequest | CompleteRequest, shows_thoughts: bool = True
-    ) -> None:
+    def run(load: LoadRequest, settings: Settings, request: ReplyRequest | CompleteRequest, **_: bool) -> None:
         sampling = choose_sampling(settings, None).sampling
         requests.append((load, msgspec.structs.replace(request, sampling=sampling)))
 
@@ -236,6 +235,51 @@ def test_options_reach_the_engine_under_the_names_of_llama_cpp(asked: Asked) -> 
     assert load == LoadRequest(str(Path("model.gguf").absolute()), 128, 3, 7)
     assert request.sampling == SamplingSettings(5, 0.5, 6, 0.7, 0.2, 1.1, 0.3, 0.4, 32)
     assert (request.max_tokens, request.stop_texts) == (9, ("a", "b"))
+
+
+def test_every_sampler_has_the_options_of_llama_cpp(asked: Asked) -> None:
+    run(
+        *("ask", "x", *MODEL, "--typical", "0.9", "--top-nsigma", "1.5", "--xtc-probability", "0.5"),
+        *("--xtc-threshold", "0.2", "--dynatemp-range", "0.3", "--dynatemp-exp", "2", "--dry-multiplier", "0.8"),
+        *("--dry-base", "2", "--dry-allowed-length", "3", "--dry-penalty-last-n", "99", "--mirostat", "2"),
+        *("--mirostat-ent", "4", "--mirostat-lr", "0.2", "--adaptive-target", "0.4", "--adaptive-decay", "0.5"),
+        *("--dry-sequence-breaker", r"\n", "--dry-sequence-breaker", "END OF", "--samplers", "top_k;temp"),
+        *("-l", "15043+1", "--logit-bias", '"no way"-2.5'),
+    )
+    sampling = asked[0][1].sampling
+    assert sampling == SamplingSettings(
+        typical_p=0.9,
+        top_n_sigma=1.5,
+        xtc_probability=0.5,
+        xtc_threshold=0.2,
+        dynatemp_range=0.3,
+        dynatemp_exponent=2.0,
+        dry_multiplier=0.8,
+        dry_base=2.0,
+        dry_allowed_length=3,
+        dry_penalty_last_n=99,
+        dry_sequence_breakers=r"\n END\sOF",
+        mirostat=2,
+        mirostat_tau=4.0,
+        mirostat_eta=0.2,
+        adaptive_target=0.4,
+        adaptive_decay=0.5,
+        samplers="top_k;temp",
+        logit_bias='15043+1 "no way"-2.5',
+    )
+
+
+def test_samplers_are_named_by_letters_too(asked: Asked) -> None:
+    run("complete", "x", *MODEL, "--sampling-seq", "kt")
+    assert read_samplers(asked[0][1].sampling.samplers) == ("top_k", "temperature")
+
+
+@pytest.mark.parametrize("command", ["ask", "complete"])
+def test_the_samplers_at_work_are_printed_where_asked_for(use_model: UseModel, command: str) -> None:
+    use_model(answering("Hi"))
+    result = run(command, "x", *MODEL, "--print-samplers", "--temp", "0", "--dry-multiplier", "0.8")
+    assert "Samplers: dry 0.8 base 1.75 allowed 2 last 64 → greedy" in result.stderr
+    assert "Samplers" not in result.stdout
 
 
 @pytest.mark.parametrize("command", ["ask", "complete"])

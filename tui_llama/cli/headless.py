@@ -20,6 +20,7 @@ from tui_llama.engine.events import TOKENISED_AGAIN, Failed, LoadProgress
 from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest
 from tui_llama.errors import EngineError
 from tui_llama.output import Output, percent
+from tui_llama.sampling.chain import chain_words
 from tui_llama.servers.address import is_server_address
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def ask(
     reply_start: str = "",
     persona: "Persona | None" = None,
     shows_thoughts: bool = True,
+    shows_samplers: bool = False,
     form: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Prints the answer to one question.
@@ -54,6 +56,7 @@ def ask(
         reply_start: How the answer begins; it is printed, too.
         persona: Says how the model is to think; the rest of it is in the settings already. None for no persona.
         shows_thoughts: Whether a thought is printed beside the answer, on a terminal.
+        shows_samplers: Whether the samplers at work are printed in one line first, with the messages.
         form: Fields of the request that bind the answer to a grammar or a schema.
 
     Raises:
@@ -66,9 +69,10 @@ def ask(
     if is_server_address(model):
         from tui_llama.cli.servers.answer import answer_by_server
 
-        answer_by_server(model, settings, request, shows_thoughts=shows_thoughts)
-    else:
-        _run(settings.load_request(model), settings, request, shows_thoughts=shows_thoughts)
+        answer_by_server(model, settings, request, shows_thoughts=shows_thoughts, shows_samplers=shows_samplers)
+        return
+    load = settings.load_request(model)
+    _run(load, settings, request, shows_thoughts=shows_thoughts, shows_samplers=shows_samplers)
 
 
 def _question_request(
@@ -112,6 +116,7 @@ def complete(
     *,
     ignore_eos: bool = False,
     chat: "StoredChat | None" = None,
+    shows_samplers: bool = False,
     form: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Prints how `text` goes on; the arguments are those of `ask`.
@@ -132,12 +137,13 @@ def complete(
     )
     request = msgspec.structs.replace(request, **form)
     if chat is None:
-        _run(load, settings, request)
+        _run(load, settings, request, shows_samplers=shows_samplers)
         return
     from tui_llama.chats.chat_prompt_cache import with_prompt_cache  # a database, which other answers do without
 
     with opened_engine(with_prompt_cache(load, settings.prompt_cache_mib)) as (engine, output):
-        _answer(engine, settings, request_behind(chat, request, engine, output), output)
+        request = request_behind(chat, request, engine, output)
+        _answer(engine, settings, request, output, shows_samplers=shows_samplers)
 
 
 def request_behind(
@@ -159,18 +165,30 @@ def _has_loop_guard(settings: "Settings", ignore_eos: bool) -> bool:
 
 
 def _run(
-    load: LoadRequest, settings: "Settings", request: ReplyRequest | CompleteRequest, *, shows_thoughts: bool = True
+    load: LoadRequest,
+    settings: "Settings",
+    request: ReplyRequest | CompleteRequest,
+    *,
+    shows_samplers: bool,
+    shows_thoughts: bool = True,
 ) -> None:
     with opened_engine(load, shows_thoughts=shows_thoughts) as (engine, output):
-        _answer(engine, settings, request, output)
+        _answer(engine, settings, request, output, shows_samplers=shows_samplers)
 
 
 def _answer(
-    engine: "LocalEngine", settings: "Settings", request: ReplyRequest | CompleteRequest, output: Output
+    engine: "LocalEngine",
+    settings: "Settings",
+    request: ReplyRequest | CompleteRequest,
+    output: Output,
+    *,
+    shows_samplers: bool,
 ) -> None:
     if request.messages:
         tell_of_template(engine, output)
     sampling = choose_sampling(settings, engine.info).sampling
+    if shows_samplers:
+        output.notice(f"Samplers: {chain_words(sampling)}")
     _reply(engine, msgspec.structs.replace(request, sampling=sampling), output)
 
 

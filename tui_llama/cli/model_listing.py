@@ -20,6 +20,7 @@ from tui_llama.models.names import short_name
 from tui_llama.models.record import was_pulled
 from tui_llama.output import Output
 from tui_llama.paths import typed_file
+from tui_llama.sampling.chain import chain_words
 from tui_llama.settings import Settings
 from tui_llama.text_safety import sanitize_line
 
@@ -103,7 +104,8 @@ def _sampling_values(settings: Settings, facts: ModelFacts) -> list[str]:
     chosen = choose_sampling(settings, facts)
     values = {name: getattr(chosen.sampling, name) for name in chosen.sources}
     shown = {name: "a new one each time" if value is None else str(value) for name, value in values.items()}
-    return [f"{name} = {shown[name]} ({source})" for name, source in chosen.sources.items()]
+    lines = [f"{name} = {sanitize_line(shown[name])} ({source})" for name, source in chosen.sources.items()]
+    return [*lines, f"samplers at work: {chain_words(chosen.sampling)}"]
 
 
 def _memory_words(model: DescribedModel) -> str:

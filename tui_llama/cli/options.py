@@ -46,6 +46,12 @@ MODEL_OPTION: Final = click.option(
 SERVER_OPTION: Final = click.option(
     "--server", metavar="SERVER", help="Name or URL of a server; -m then names a model that it offers."
 )
+SAMPLERS_OPTION: Final = click.option(
+    *("--print-samplers", "shows_samplers"),
+    is_flag=True,
+    default=None,
+    help="First print the samplers at work, in their order, on standard error.",
+)
 STOP_OPTIONS: Final = with_options(
     (
         click.option(

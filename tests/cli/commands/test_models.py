@@ -255,6 +255,7 @@ def test_sampling_is_shown_with_where_it_comes_from(put: Put) -> None:
     assert "top_p = 0.9 (the catalogue)" in lines
     assert "min_p = 0.05 (the program's default)" in lines
     assert "seed = a new one each time (the program's default)" in lines
+    assert lines[-1] == "samplers at work: top_k 40 → top_p 0.9 → min_p 0.05 → temperature 0.5 → random"
 
 
 def test_a_model_of_the_catalogue_says_what_it_is_good_for(put: Put) -> None:

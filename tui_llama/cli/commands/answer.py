@@ -14,6 +14,7 @@ from tui_llama.cli.options import (
     GENERATING,
     MODEL_OPTION,
     PLACEMENT,
+    SAMPLERS_OPTION,
     SERVER_OPTION,
     STOP_OPTIONS,
     THINKING,
@@ -34,6 +35,7 @@ from tui_llama.cli.persona import chosen_persona, options_with, settings_with
     help="Begin the answer with this text; the model goes on behind it.",
 )
 @STOP_OPTIONS
+@SAMPLERS_OPTION
 @FORM_OPTIONS
 @click.option(
     *("--hide-think", "hides_thoughts"), is_flag=True, default=None, help="Do not show the thought before the answer."
@@ -75,6 +77,7 @@ def ask(
         reply_start=reply_start,
         persona=persona,
         shows_thoughts=not options.get("hides_thoughts"),
+        shows_samplers=bool(options.get("shows_samplers")),
         form=form,
     )
 
@@ -84,6 +87,7 @@ def ask(
 @click.option("--server", hidden=True)
 @setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens")
 @STOP_OPTIONS
+@SAMPLERS_OPTION
 @FORM_OPTIONS
 @click.option(
     *("--continue", "chat_id"),
@@ -116,8 +120,16 @@ def complete(group_options: dict[str, object], /, text: str | None, chat_id: str
         chat = find_chat(chat_id)
     model, settings = model_file(options, chat), settings_from(options)
     text = "" if text is None else text_or_input(text)
-    ignore_eos = bool(options.get("ignore_eos"))
-    headless.complete(model, settings, text, _stop_texts(options), ignore_eos=ignore_eos, chat=chat, form=form)
+    headless.complete(
+        model,
+        settings,
+        text,
+        _stop_texts(options),
+        ignore_eos=bool(options.get("ignore_eos")),
+        chat=chat,
+        shows_samplers=bool(options.get("shows_samplers")),
+        form=form,
+    )
 
 
 def _stop_texts(options: Mapping[str, object]) -> tuple[str, ...]:

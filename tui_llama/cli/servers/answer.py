@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from tui_llama.settings import Settings
 
 
-def answer_by_server(address: str, settings: "Settings", request: ReplyRequest, *, shows_thoughts: bool = True) -> None:
+def answer_by_server(
+    address: str,
+    settings: "Settings",
+    request: ReplyRequest,
+    *,
+    shows_thoughts: bool = True,
+    shows_samplers: bool = False,
+) -> None:
     """Prints a server's answer.
 
     Args:
@@ -35,6 +42,7 @@ def answer_by_server(address: str, settings: "Settings", request: ReplyRequest, 
         settings: What was set and given. Of the sampling, the server is told no more than that.
         request: What to answer; its sampling is replaced.
         shows_thoughts: Whether a thought is printed beside the answer, on a terminal.
+        shows_samplers: Whether what the server is told of sampling is printed first, with the messages.
 
     Raises:
         UserError: the server cannot be reached, has no such model, or the answer failed.
@@ -43,6 +51,9 @@ def answer_by_server(address: str, settings: "Settings", request: ReplyRequest, 
     request = msgspec.structs.replace(request, sampling=settings.sampling, given_sampling=chosen)
     output = Output(sys.stdout, sys.stderr, shows_thoughts=shows_thoughts)
     with output.closing():
+        if shows_samplers:
+            told = " · ".join(f"{name} {getattr(settings.sampling, name)}" for name in chosen)
+            output.notice(f"Samplers are the server's own. It is told: {told or 'nothing'}")
         asyncio.run(_answer(address, settings, request, output))
 
 

@@ -8,6 +8,8 @@ from tui_llama.controllers.choosing.set_argument import DEFAULT, read_set_argume
 from tui_llama.controllers.views import DialogView, HintView, ScreenView, StateView
 from tui_llama.declarations import Value
 from tui_llama.errors import SettingsError
+from tui_llama.sampling.chain import chain_words
+from tui_llama.servers.address import is_server_address
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
 
@@ -50,6 +52,13 @@ class SamplingController(OfShownChat):
             return f"{name} is {shown} again: {decision.sources[name]}."
         return f"{name} is {shown} in this chat. /set {name} {DEFAULT} takes it back."
 
+    def _chain(self) -> str:
+        """Returns the samplers that are at work in this chat; on a server, only the server knows them."""
+        driver = self._turn_driver
+        if is_server_address(driver.model_path):
+            return "the server's own samplers, with the values that you have set"
+        return chain_words(driver.requests.sampling(driver.chat).sampling)
+
     def _list(self) -> None:
         """Lists all sampling settings; a chosen one goes into the composer, to be changed there."""
         from tui_llama.screens.dialogs.choosing.sampling_list import ListedSetting, SamplingList
@@ -74,4 +83,4 @@ class SamplingController(OfShownChat):
             elif name is not None:
                 self._view.show_hint(f"/set {name} VALUE changes it.")
 
-        self._view.push_screen(SamplingList(listed), chosen)
+        self._view.push_screen(SamplingList(listed, self._chain()), chosen)

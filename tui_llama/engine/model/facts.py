@@ -39,6 +39,12 @@ _SAMPLING_KEYS: Final = {
     "min_p": "general.sampling.min_p",
     "repeat_penalty": "general.sampling.penalty_repeat",
     "penalty_last_n": "general.sampling.penalty_last_n",
+    "xtc_probability": "general.sampling.xtc_probability",
+    "xtc_threshold": "general.sampling.xtc_threshold",
+    "mirostat": "general.sampling.mirostat",
+    "mirostat_tau": "general.sampling.mirostat_tau",
+    "mirostat_eta": "general.sampling.mirostat_eta",
+    "samplers": "general.sampling.sequence",
 }
 """Fields of `chat.SamplingSettings`, and the keys that llama.cpp reads for them (src/llama-arch.cpp)."""
 
@@ -105,7 +111,9 @@ def recommended_sampling(file: GgufFile) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for name, key in _SAMPLING_KEYS.items():
         value = file.metadata.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if isinstance(value, str) and name == "samplers":
+            found[name] = _printable(value)[:_LONGEST]
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             # As it was written: 0.6 in 32 bits is 0.6000000238418579 in 64.
             is_short = file.metadata_types[key] is ValueType.FLOAT32
             found[name] = float(str(np.float32(value))) if is_short else value

@@ -1,5 +1,7 @@
 """The list of the sampling settings that are in effect for a chat."""
 
+from collections.abc import Sequence
+
 import msgspec
 from textual.content import Content
 
@@ -23,6 +25,11 @@ class SamplingList(PickDialog[ListedSetting, str | None]):
     How tokens are chosen in this chat, and where each value comes from. What is set here holds for this chat only.
     """
     TITLE_TEXT = "Sampling in this chat"
+
+    def __init__(self, settings: Sequence[ListedSetting], chain: str) -> None:
+        super().__init__(settings)
+        self._chain = chain
+
     KEYS = "Enter change · {dialog_close} close"
 
     def line(self, item: ListedSetting, width: int) -> Content:
@@ -30,8 +37,8 @@ class SamplingList(PickDialog[ListedSetting, str | None]):
         return two_sides(f"{item.name:<18} {item.value}", item.source, width)
 
     def details(self, item: ListedSetting) -> str:
-        """Returns what the setting does, and which values it may have."""
-        return f"{item.explanation} It must be {item.allowed}."
+        """Returns what the setting does, which values it may have, and the samplers that are at work now."""
+        return f"{item.explanation} It must be {item.allowed}.\nAt work: {self._chain}"
 
     def words(self, item: ListedSetting) -> str:
         """Returns the name and what the setting does."""
