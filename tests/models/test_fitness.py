@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tui_llama.engine.requests import CACHE_TYPES
-from tui_llama.models.fitness import OVERHEAD_BYTES, Fit, judge
+from tui_llama.models.fitness import OVERHEAD_BYTES, Fit, cache_bytes, judge
 from tui_llama.models.machine import Machine
 
 GB = 10**9
@@ -20,6 +20,8 @@ class Model:
     weight_bytes: int = 2 * GB
     bytes_read_per_token: int = GB
     key_value_bytes_per_token: int = 100_000
+    window_bytes_per_token: int = 0
+    window_positions: int = 0
     layer_count: int = 25
     trained_context_size: int = 32_768
 
@@ -42,6 +44,12 @@ def test_more_context_than_the_model_was_trained_for_counts_as_asked() -> None:
 def test_keys_and_values_in_eight_bits_take_about_half() -> None:
     fit = judge(Model(), MACHINE, context_size=6400, cache_type="q8_0")
     assert fit.needed_bytes == 2 * GB + 340_000_000 + OVERHEAD_BYTES
+
+
+def test_layers_with_a_window_keep_no_more_tokens_however_long_the_context_is() -> None:
+    model = Model(window_bytes_per_token=80_000, window_positions=2048)
+    assert cache_bytes(model, 1000, "f16") == 100_000 * 1000
+    assert cache_bytes(model, 32_768, "f16") == 20_000 * 32_768 + 80_000 * 2048
 
 
 @pytest.mark.parametrize("cache_type", CACHE_TYPES)

@@ -85,10 +85,12 @@ class ModelFacts(msgspec.Struct, frozen=True):
         file_bytes: Size of the file.
         weight_bytes: Size of its weights in memory.
         bytes_read_per_token: Bytes of weights that writing one token reads; the embedding of a model whose output has
-            weights of its own is not among them.
+            weights of its own is not among them, and of experts only those that a token uses are.
         layer_count: The number of its layers; 0 if unknown.
         trained_context_size: Tokens that it was trained to see; 0 if unknown.
         key_value_bytes_per_token: Bytes of one token's keys and values as float16; 0 if unknown.
+        window_bytes_per_token: Of these, the bytes in layers with a window, which forget old tokens.
+        window_positions: Tokens that such layers keep at most; 0 if there are none.
         licence: `general.license`; empty if the file has none.
         template_source: The source of its chat template, in words.
         sampling: Recommended sampling, by the names of `chat.SamplingSettings`; not checked.
@@ -106,6 +108,8 @@ class ModelFacts(msgspec.Struct, frozen=True):
     layer_count: int = 0
     trained_context_size: int = 0
     key_value_bytes_per_token: int = 0
+    window_bytes_per_token: int = 0
+    window_positions: int = 0
     licence: str = ""
     template_source: str = ""
     sampling: Mapping[str, Value] = {}

@@ -144,6 +144,16 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return _BYTES_PER_NUMBER * keys_and_values
 
     @property
+    def window_bytes_per_token(self) -> int:
+        """Of these, the bytes in layers with a window: the catalogue has no models with such layers."""
+        return 0
+
+    @property
+    def window_positions(self) -> int:
+        """Tokens that such layers keep."""
+        return 0
+
+    @property
     def bytes_read_per_token(self) -> int:
         """Bytes of the file that are read to write one token, the keys and values of the context aside.
 

@@ -46,6 +46,16 @@ class Needs(Protocol):
         ...
 
     @property
+    def window_bytes_per_token(self) -> int:
+        """Of these, the bytes in layers that keep only the last `window_positions` tokens."""
+        ...
+
+    @property
+    def window_positions(self) -> int:
+        """Tokens that layers with a window keep."""
+        ...
+
+    @property
     def layer_count(self) -> int:
         """The number of its layers."""
         ...
@@ -106,7 +116,9 @@ def judge(needs: Needs, machine: Machine, *, context_size: int = 0, cache_type: 
 
 def cache_bytes(needs: Needs, context_size: int, cache_type: str) -> int:
     """Returns the bytes of the keys and values of a full context."""
-    return round(needs.key_value_bytes_per_token * context_size * _CACHE_SHARES[cache_type])
+    in_windows = needs.window_bytes_per_token * min(context_size, needs.window_positions)
+    in_others = (needs.key_value_bytes_per_token - needs.window_bytes_per_token) * context_size
+    return round((in_windows + in_others) * _CACHE_SHARES[cache_type])
 
 
 def _tokens_per_second(needs: Needs, machine: Machine) -> float:

@@ -12,6 +12,8 @@ from tui_llama.engine import open_model
 from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.engine.gguf.file import ValueType, open_gguf
 from tui_llama.engine.model.facts import _SAMPLING_KEYS, common_type, read_model_facts
+from tui_llama.engine.model.preparation import prepare_model
+from tui_llama.models.fitness import cache_bytes
 from tui_llama.sampling.settings import SamplingSettings
 
 SAID_BY_BOTH = (
@@ -86,6 +88,34 @@ def test_writing_reads_all_weights_but_the_embedding_where_the_output_has_its_ow
 def test_writing_reads_the_embedding_where_it_is_the_output_too(tmp_path: Path) -> None:
     facts = read_model_facts(make_tiny_model(tmp_path / "tiny.gguf", tied=True, quantization="Q8_0"))
     assert facts.bytes_read_per_token == facts.weight_bytes
+
+
+def test_of_experts_writing_reads_those_that_a_token_uses(tmp_path: Path) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf", "qwen3moe")
+    with open_gguf(path) as file:
+        experts = [tensor.size_bytes for name, tensor in file.tensors.items() if "_exps" in name]
+        used = file.get_int("qwen3moe.expert_used_count") / file.get_int("qwen3moe.expert_count")
+    facts = read_model_facts(path)
+    others = facts.weight_bytes - bytes_of(path, "token_embd.weight") - sum(experts)
+    assert used < 1
+    assert facts.bytes_read_per_token == others + used * sum(experts)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    "name", ["gemma3-pico-6-F16+caps", "gpt-oss-nano-4-F16", "gemma4-nano-6-F16", "deepseek2-nano-F16"]
+)
+@pytest.mark.parametrize("context_size", [64, 1024, 65536])
+def test_keys_and_values_take_what_is_said_of_windows_shared_ones_and_latent_ones(
+    shared_folder: Path, name: str, context_size: int
+) -> None:
+    path = shared_folder / "golden" / "logits" / f"{name}.gguf"
+    with open_gguf(path) as file:
+        shape = prepare_model(file, context_size).cache_shape
+    padding = sum(16 / group.key_dim for group in shape.state.groups)  # heads are padded to 16 elements
+    expected = shape.keys_bytes + shape.values_bytes
+    assert cache_bytes(read_model_facts(path), context_size, "f16") <= expected
+    assert cache_bytes(read_model_facts(path), context_size, "f16") >= expected / (1 + padding)
 
 
 def test_the_type_is_that_of_most_matrices(tmp_path: Path) -> None:

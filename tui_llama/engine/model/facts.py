@@ -5,6 +5,7 @@ nobody has checked yet.
 """
 
 import math
+import re
 from pathlib import Path
 from typing import Final
 
@@ -18,17 +19,18 @@ from tui_llama.engine.gguf.file import GgufFile, ValueType, open_gguf
 from tui_llama.engine.model.coverage import check_coverage
 from tui_llama.engine.plan.architectures import architecture_named
 from tui_llama.engine.plan.sizes.read_sizes import read_sizes
+from tui_llama.engine.state_shape import StateShape
 from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.engine.templates.known import recognize_template
 from tui_llama.engine.templates.template_text import stored_template
-from tui_llama.engine.tensors.hyperparameters import Hyperparameters
-from tui_llama.engine.tensors.kv_cache import CacheShape
+from tui_llama.engine.tensors.hyperparameters import MAX_CONTEXT, Hyperparameters
+from tui_llama.engine.tensors.kv_cache import CacheShape, state_shape_of
 from tui_llama.engine.tokenizer.tokenizer import check_tokenizer_kind
 from tui_llama.errors import ModelFileError
 
 _EMBEDDING: Final = "token_embd.weight"
 _OUTPUT: Final = "output.weight"
-_KEY_VALUE_BYTES: Final = 2  # of an element of keys or values as float16
+_EXPERTS: Final = re.compile(r"blk\.(\d{1,6})\.ffn_\w+_exps\.")
 
 _LONGEST: Final = 1000  # characters of a text; what a file says has no end of its own
 
@@ -140,13 +142,18 @@ def model_facts(file: GgufFile) -> ModelFacts:
         read = read_sizes(file, architecture)
         check_coverage(file, read, architecture)
         check_tokenizer_kind(file)
+        cache = CacheShape(state_shape_of(read.sizes, "f16"), MAX_CONTEXT)
     except ModelFileError as error:
         return msgspec.structs.replace(facts, refusal=_printable(error)[: 2 * _LONGEST])
+    windows = [group for group in cache.state.groups if group.window]
     return msgspec.structs.replace(
         facts,
+        bytes_read_per_token=_bytes_read_per_token(file, read.sizes),
         layer_count=read.sizes.layer_count,
         trained_context_size=read.sizes.context_length,
-        key_value_bytes_per_token=_KEY_VALUE_BYTES * read.sizes.cached_elements,
+        key_value_bytes_per_token=cache.state.token_bytes,
+        window_bytes_per_token=StateShape(tuple(windows), "f16").token_bytes if windows else 0,
+        window_positions=max(map(cache.positions, windows), default=0),
     )
 
 
@@ -154,10 +161,21 @@ def _parameter_count(file: GgufFile) -> int:
     return sum(math.prod(tensor.shape) for tensor in file.tensors.values())
 
 
-def _bytes_read_per_token(file: GgufFile) -> int:
+def _bytes_read_per_token(file: GgufFile, sizes: Hyperparameters | None = None) -> int:
+    """Returns the bytes of weights that one token reads; all experts count where the sizes are not known."""
     has_own_output = _OUTPUT in file.tensors
     read = [tensor for name, tensor in file.tensors.items() if name != _EMBEDDING or not has_own_output]
-    return sum(tensor.size_bytes for tensor in read)
+    return sum(round(tensor.size_bytes * _used_share(tensor.name, sizes)) for tensor in read)
+
+
+def _used_share(name: str, sizes: Hyperparameters | None) -> float:
+    """Returns the share of a tensor that one token uses: of experts those that are chosen, else all."""
+    match = _EXPERTS.match(name)
+    layer = int(match[1]) if match else 0
+    if match is None or sizes is None or layer >= sizes.layer_count:
+        return 1.0
+    experts = sizes.layers[layer].experts
+    return 1.0 if experts is None else experts.used_count / experts.count
 
 
 def _template_source(file: GgufFile) -> str:
