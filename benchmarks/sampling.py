@@ -23,6 +23,22 @@ _CHAINS = {
     "greedy": (SamplingSettings(temperature=0.0), 0.1e-3),
     "with penalties": (SamplingSettings(seed=1, repeat_penalty=1.1, frequency_penalty=0.1), 0.5e-3),
     "top_p alone": (SamplingSettings(seed=1, top_k=0, min_p=0.0), None),
+    "all of them": (
+        SamplingSettings(
+            seed=1,
+            repeat_penalty=1.1,
+            dry_multiplier=0.8,
+            dry_sequence_breakers="none",
+            top_n_sigma=2.0,
+            typical_p=0.95,
+            xtc_probability=0.3,
+            dynatemp_range=0.3,
+        ),
+        None,
+    ),
+    "mirostat 1": (SamplingSettings(seed=1, mirostat=1), None),
+    "mirostat 2": (SamplingSettings(seed=1, mirostat=2), None),
+    "adaptive_p": (SamplingSettings(seed=1, samplers="min_p;adaptive_p", adaptive_target=0.3), None),
 }
 _SETS = 16
 

@@ -28,6 +28,16 @@ FREE = SamplingSettings(seed=7, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0)
 PENALISED = SamplingSettings(
     seed=3, temperature=1.2, top_k=20, repeat_penalty=1.3, frequency_penalty=0.2, presence_penalty=0.1, penalty_last_n=9
 )
+STATEFUL = (
+    SamplingSettings(seed=5, mirostat=1, mirostat_tau=2.0, mirostat_eta=0.3),
+    SamplingSettings(seed=5, mirostat=2, mirostat_tau=2.0, mirostat_eta=0.3),
+    SamplingSettings(seed=5, samplers="min_p;adaptive_p", min_p=0.01, adaptive_target=0.4, adaptive_decay=0.8),
+    SamplingSettings(seed=5, dry_multiplier=0.3, dry_penalty_last_n=300, dry_sequence_breakers="a \\n"),
+    SamplingSettings(
+        temperature=0.0, dry_multiplier=0.1, dry_base=1.1, dry_allowed_length=4, dry_sequence_breakers="none"
+    ),
+    SamplingSettings(seed=5, xtc_probability=0.3, dynatemp_range=0.5, typical_p=0.9, logit_bias='7+1 "b"-0.5'),
+)
 LONGEST_MATCH_TOLD = 16
 
 
@@ -315,7 +325,7 @@ def assert_same_with_and_without(
     memory=st.integers(1, 3),
     letters=st.integers(1, 4),
     peak=st.sampled_from([0.0, 5.0, 9.0]),
-    sampling=st.sampled_from([GREEDY, FREE, PENALISED]),
+    sampling=st.sampled_from([GREEDY, FREE, PENALISED, *STATEFUL]),
     draft_max=st.integers(1, 9),
     max_tokens=st.none() | st.integers(0, 40),
     context_size=st.integers(12, 120),
@@ -413,7 +423,7 @@ def test_a_real_model_says_the_same_with_and_without(
     assert isinstance(engine.load(LoadRequest(str(path), threads=1), never), ModelLoaded)
     drafted_tokens = 0
     try:
-        for sampling in (GREEDY, FREE, PENALISED, SamplingSettings(seed=1, temperature=0.4)):
+        for sampling in (GREEDY, FREE, PENALISED, SamplingSettings(seed=1, temperature=0.4), *STATEFUL):
             plain, guessed = (
                 Answers(engine, CompleteRequest(1, text, sampling, max_tokens=60, draft_max=draft_max), None)
                 for draft_max in (0, 7)

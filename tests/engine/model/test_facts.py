@@ -169,10 +169,14 @@ def test_a_number_in_32_bits_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_recommended_sampling_is_read(tmp_path: Path) -> None:
     facts = facts_with(
         tmp_path, sampling__temp=0.25, sampling__top_k=7, sampling__top_p=0.5, sampling__min_p=0.125,
-        sampling__penalty_repeat=1.5, sampling__penalty_last_n=32,
+        sampling__penalty_repeat=1.5, sampling__penalty_last_n=32, sampling__xtc_probability=0.5,
+        sampling__xtc_threshold=0.25, sampling__mirostat=2, sampling__mirostat_tau=4.0, sampling__mirostat_eta=0.5,
+        sampling__sequence="top_k;temperature",
     )  # fmt: skip
     assert facts.sampling == {
-        "temperature": 0.25, "top_k": 7, "top_p": 0.5, "min_p": 0.125, "repeat_penalty": 1.5, "penalty_last_n": 32
+        "temperature": 0.25, "top_k": 7, "top_p": 0.5, "min_p": 0.125, "repeat_penalty": 1.5, "penalty_last_n": 32,
+        "xtc_probability": 0.5, "xtc_threshold": 0.25, "mirostat": 2, "mirostat_tau": 4.0, "mirostat_eta": 0.5,
+        "samplers": "top_k;temperature",
     }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ class SamplingList(PickDialog[ListedSetting, str | None]):
 
     def line(self, item: ListedSetting, width: int) -> Content:
         """Returns the name and the value, and on the right where the value comes from."""
-        return two_sides(f"{item.name:<18} {item.value}", item.source, width)
+        return two_sides(f"{item.name:<22} {item.value}", item.source, width)
 
     def details(self, item: ListedSetting) -> str:
         """Returns what the setting does, which values it may have, and the samplers that are at work now."""
