@@ -5,7 +5,8 @@ Source: DeepSeek-AI 2024 (DeepSeek-V2), section 2.1; llama.cpp, src/models/deeps
 
 from collections.abc import Callable
 
-from tui_llama.engine.plan.sizes.keys import Keys
+from tui_llama.engine.layouts.weight_tile import ROWS
+from tui_llama.engine.plan.sizes.keys import OTHER_MODEL_HINT, Keys
 from tui_llama.engine.tensors.hyperparameters import MAX_HEAD_DIM, MAX_SIZE, LatentSizes
 
 
@@ -17,12 +18,17 @@ def read_latent(keys: Keys, query_rank: Callable[[Keys], int]) -> LatentSizes:
     rotated_dim, key_dim = keys.size("rope.dimension_count", MAX_HEAD_DIM), keys.size(key_name, MAX_HEAD_DIM)
     if key_dim <= rotated_dim:
         raise keys.refuse(key_name, f"{key_dim} leaves nothing besides the {rotated_dim} elements that are rotated")
+    rank_key = "attention.kv_lora_rank"
+    rank, value_dim = keys.size(rank_key, MAX_HEAD_DIM - rotated_dim), keys.size(value_name, MAX_HEAD_DIM)
+    for name, size in ((rank_key, rank), (value_name, value_dim)):
+        if is_absorbed and size % ROWS:  # the products of heads lie side by side, in whole tiles
+            raise keys.refuse(name, f"{size} is not a multiple of {ROWS}, which is not supported", OTHER_MODEL_HINT)
     return LatentSizes(
         query_rank=query_rank(keys),
-        rank=keys.size("attention.kv_lora_rank", MAX_HEAD_DIM - rotated_dim),
+        rank=rank,
         plain_dim=key_dim - rotated_dim,
         rotated_dim=rotated_dim,
-        value_dim=keys.size(value_name, MAX_HEAD_DIM),
+        value_dim=value_dim,
         is_absorbed=is_absorbed,
     )
 
