@@ -220,7 +220,7 @@ _ROWS: tuple[tuple[str, SplittingRule], ...] = (
             (_LINES,), always_bos=True, has_byte_alphabet=False, escapes_spaces=True, whole_newline_runs=True
         ),
     ),
-    ("granite-embed-multi-311m", SplittingRule((_LINES,), has_byte_alphabet=False, escapes_spaces=True)),
+    ("granite-embed-multi-311m", SplittingRule((_LINES,), add_bos=True, has_byte_alphabet=False, escapes_spaces=True)),
     ("sarvam-moe", SplittingRule((_LINES,), clean_spaces=False, has_byte_alphabet=False, escapes_spaces=True)),
     ("whitespace", SplittingRule((r"\S+",), has_byte_alphabet=False)),
 )

@@ -60,6 +60,11 @@ def shared_or_dense(keys: Keys, hidden: int, own: int) -> int:
     return shared_if_given(keys, hidden, own) or hidden
 
 
+def shared_or_own(keys: Keys, hidden: int, own: int) -> int:
+    """Returns the size of the shared expert: the file's, or that of the others."""
+    return shared_if_given(keys, hidden, own) or own
+
+
 def as_an_expert(keys: Keys, hidden: int, own: int) -> int:
     """Returns the size of a shared expert that is like the others."""
     return own

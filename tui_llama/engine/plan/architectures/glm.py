@@ -24,6 +24,10 @@ GLM4 = Architecture(
     norms=NORMS_ON_BOTH_SIDES,
     feed_forward=FeedForward(gate_is_above_up=True),
 )
+CHATGLM = Architecture(
+    name="chatglm", rotation=RotationRules(neighbours=True), feed_forward=FeedForward(gate_is_above_up=True)
+)
+"""ChatGLM 2 and 3, GLM 4 of June 2024."""
 GLM4MOE = Architecture(
     name="glm4moe",
     rotation=RotationRules(sections="mrope"),

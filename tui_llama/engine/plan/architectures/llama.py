@@ -4,6 +4,7 @@ from tui_llama.engine.plan.architectures.declaration import (
     Architecture,
     Experts,
     FeedForward,
+    HeadNorms,
     RotationRules,
     factor,
 )
@@ -72,6 +73,20 @@ ARCEE = Architecture(
 SMOLLM3 = Architecture(name="smollm3", rotation=RotationRules(neighbours=True, unrotated=_is_fourth))
 """SmolLM 3: positions do not enter every fourth layer (Yang et al. 2025)."""
 INTERNLM2 = Architecture(name="internlm2", rotation=RotationRules(neighbours=True), output="own")
+XVERSE = Architecture(
+    name="xverse",
+    rotation=RotationRules(neighbours=True),
+    output="own",
+)
+PANGU_EMBEDDED = Architecture(
+    name="pangu-embedded",
+    rotation=RotationRules(),
+    required_biases=frozenset({"attn_output"}),
+    output="own",
+)
+MAINCODER = Architecture(
+    name="maincoder", rotation=RotationRules(neighbours=True), head_norms=HeadNorms(is_after_rotation=True)
+)
 ERNIE4_5 = Architecture(name="ernie4_5", rotation=RotationRules(neighbours=True, sections="mrope"))
 ERNIE4_5_MOE = Architecture(
     name="ernie4_5-moe",

@@ -7,8 +7,9 @@ from tui_llama.engine.plan.architectures.declaration import (
     HeadNorms,
     Norms,
     RotationRules,
+    Windows,
 )
-from tui_llama.engine.plan.architectures.expert_rules import always, own_or_share, shared_or_dense
+from tui_llama.engine.plan.architectures.expert_rules import always, gating, own_or_share, shared_or_dense
 
 QWEN2 = Architecture(name="qwen2", rotation=RotationRules(), required_biases=QUERY_KEY_VALUE)
 QWEN2VL = Architecture(
@@ -34,6 +35,22 @@ QWEN2MOE = Architecture(
 )
 """Qwen 1.5 and 2 with experts."""
 QWEN3MOE = Architecture(name="qwen3moe", rotation=RotationRules(), head_norms=HeadNorms(), experts=_EXPERTS)
+MINIMAX_M2 = Architecture(
+    name="minimax-m2",
+    rotation=RotationRules(),
+    head_norms=HeadNorms(spans="all heads"),
+    experts=Experts(gating=gating(None), normalises=always, selection_bias="required"),
+    output="own",
+)
+"""Qwen 3 with one norm over all heads, and part of each head rotated."""
+MELLUM = Architecture(
+    name="mellum",
+    rotation=RotationRules(window_scaling="plain"),
+    head_norms=HeadNorms(),
+    windows=Windows(size=0, period=4),
+    experts=_EXPERTS,
+    output="own",
+)
 QWEN3VLMOE = Architecture(
     name="qwen3vlmoe",
     rotation=RotationRules(sections="imrope", sections_required=True),
