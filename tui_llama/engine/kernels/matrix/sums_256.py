@@ -91,8 +91,10 @@ def _sums_scaled_at_once(b: Builder, layout: TileFormat, tile: Value, block: Pas
     largest = max(map(abs, layout.values)) if with_signs else layout.largest_code
     columns, part_bytes = 256 // layout.scale_count, layout.tile_bytes * 32 // layout.columns
     parts_of_a_pair = columns // 16
-    # Columns whose codes find room in sixteen registers, while all tokens use them; with signs they take two each.
-    at_once = 8 if with_signs else 16
+    # Codes of so many groups find room in sixteen registers while all tokens use them; with signs they take two each.
+    at_once = 2 if with_signs else 4
+    # Groups of four columns, those of one scale together, and of these the ones that share bytes.
+    order = [0, 4, 1, 5, 2, 6, 3, 7] if columns == 32 and layout.low_bits == 4 else list(range(8))
     places = [[zero(b, I32) for _ in range(block.sum_count)] for _ in block.totals]
     with cgutils.for_range(b, simd.integer(layout.scale_count // 2)) as loop:
         scales = _scales(b, layout, tile, loop.index)
@@ -100,13 +102,13 @@ def _sums_scaled_at_once(b: Builder, layout: TileFormat, tile: Value, block: Pas
             part = b.add(b.mul(loop.index, simd.integer(parts_of_a_pair)), simd.integer(j))
             ask_ahead(b, b.gep(tile, [b.mul(part, simd.integer(part_bytes))]), part_bytes)
             quants = [b.gep(token_quants, [b.mul(part, simd.integer(32))]) for token_quants in block.quants]
-            for first in range(0, 32, at_once):
-                scale, mine = scales[j + first // columns], range(first // 4, (first + at_once) // 4)
-                codes = tile_codes(b, tile, layout, part, groups=mine, with_signs=with_signs)
+            for first in range(0, 8, at_once):
+                scale, groups = scales[j + 4 * first // columns], order[first : first + at_once]
+                codes = tile_codes(b, tile, layout, part, groups=groups, with_signs=with_signs)
                 for token_quants, sums in zip(quants, places, strict=True):
-                    groups = [simd.load_splat(b, token_quants, at, I32) for at in range(first, first + at_once, 4)]
+                    splats = [simd.load_splat(b, token_quants, 4 * group, I32) for group in groups]
                     place = sums[first // at_once % len(sums)]
-                    total = simd.scaled_dot4_sum(b, b.load(place), codes, groups, scale, largest, is_signed=with_signs)
+                    total = simd.scaled_dot4_sum(b, b.load(place), codes, splats, scale, largest, is_signed=with_signs)
                     b.store(total, place)
     scaled = _added(b, places)
     if layout.code_offset and not with_signs:
