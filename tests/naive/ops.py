@@ -39,6 +39,7 @@ def attention(
     scale: float,
     *,
     window: int = 0,
+    chunked: bool = False,
     soft_cap: float = 0.0,
     sinks: Array | None = None,
 ) -> Array:
@@ -47,23 +48,26 @@ def attention(
     Args:
         queries: (tokens, heads, head_dim) at positions from `first_position` on.
         keys: (positions, kv_heads, head_dim).
-        values: as keys.
+        values: (positions, kv_heads, value_dim).
         first_position: Position of the first query.
         scale: Multiplies the scores.
         window: How many positions a token sees, its own included; 0: all up to its own.
+        chunked: Whether a token sees those from the last multiple of `window` on instead.
         soft_cap: Where scores level off; 0: nowhere.
         sinks: (heads,) scores without a value.
 
     Returns:
-        (tokens, heads, head_dim)
+        (tokens, heads, value_dim)
     """
     tokens, heads, _ = queries.shape
     group = heads // keys.shape[1]
-    out = np.zeros_like(queries)
+    out = np.zeros((tokens, heads, values.shape[2]))
     for token in range(tokens):
         seen = first_position + token + 1
         for head in range(heads):
             first = max(0, seen - window) if window else 0
+            if chunked:
+                first = (seen - 1) // window * window
             scores = keys[first:seen, head // group] @ queries[token, head] * scale
             if soft_cap:
                 scores = soft_cap * np.tanh(scores / soft_cap)

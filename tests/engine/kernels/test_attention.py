@@ -10,7 +10,7 @@ from tests.engine.kernels.kernel_bench import address, batch_of, run_kernel, thr
 from tests.naive import ops as naive
 from tui_llama.engine.layouts import attention, plan_row
 from tui_llama.engine.machine.memory import padded, zeroed_array
-from tui_llama.engine.state_shape import StateShape
+from tui_llama.engine.state_shape import LayerGroup, StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 
 PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
@@ -34,6 +34,27 @@ def filled_cache(
     cache.fill(0, 0, rows)
     cache.append(positions)
     return cache, [naive.from_cache_rows(plane, head_dim) for plane in planes]
+
+
+def some_rows(
+    group: LayerGroup, positions: int, cache_type: str
+) -> tuple[Any, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """Random keys and values of one layer as a cache takes them, and what they stand for."""
+    dims = (group.key_dim, group.value_dim)
+    planes = [naive.cache_rows(random(positions, group.kv_heads, dim), cache_type) for dim in dims]
+    keys, values = (naive.from_cache_rows(plane, dim) for plane, dim in zip(planes, dims, strict=True))
+    return np.concatenate(planes, axis=-1)[None], (keys, values)
+
+
+def cache_of_group(
+    group: LayerGroup, positions: int, cache_type: str
+) -> tuple[KeyValueCache, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """A filled cache of one group of layers, and its keys and values."""
+    cache = KeyValueCache(CacheShape(StateShape((group,), cache_type), padded(positions, 64) + 64))
+    rows, components = some_rows(group, positions, cache_type)
+    cache.fill(0, 0, rows)
+    cache.append(positions)
+    return cache, components
 
 
 def run_attention(
@@ -84,6 +105,69 @@ def test_a_window_hides_what_has_left_it(window: int, tokens: int, first: int) -
     queries = random(tokens, 2, 32)
     expected = naive.attention(queries.astype(float), keys, values, first, 0.3, window=window)
     np.testing.assert_allclose(run_attention(cache, queries, first, window=window), expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("window", [64, 70, 512])
+@pytest.mark.parametrize(("tokens", "first"), [(1, 0), (90, 30), (1, 639), (3, 511)])
+def test_a_chunk_hides_what_lies_before_it(window: int, tokens: int, first: int) -> None:
+    cache, (keys, values) = filled_cache(first + tokens, 1, 32, layer=1)
+    queries = random(tokens, 2, 32)
+    expected = naive.attention(queries.astype(float), keys, values, first, 0.3, window=window, chunked=True)
+    out = run_attention(cache, queries, first, window=window, mode=plan_row.CHUNKED)
+    np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(("key_dim", "value_dim"), [(48, 16), (40, 72), (24, 24)])
+@pytest.mark.parametrize(("tokens", "heads"), [(1, 2), (40, 4)])
+@pytest.mark.parametrize("cache_type", ["f16", "q8_0"])
+def test_values_may_be_of_another_size_than_keys(
+    key_dim: int, value_dim: int, tokens: int, heads: int, cache_type: str
+) -> None:
+    first = 70
+    group = LayerGroup((1,), 2, key_dim, value_dim)
+    cache, rows = cache_of_group(group, first + tokens, cache_type)
+    queries = random(tokens, heads, key_dim)
+    expected = naive.attention(queries.astype(float), *rows, first, 0.3)
+    for threads in (1, 2):
+        np.testing.assert_allclose(run_attention(cache, queries, first, threads), expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(("tokens", "heads", "first"), [(1, 1, 0), (1, 16, 700), (5, 64, 130), (33, 4, 511)])
+@pytest.mark.parametrize("cache_type", ["f16", "q8_0"])
+def test_values_may_be_the_first_components_of_keys(tokens: int, heads: int, first: int, cache_type: str) -> None:
+    cache, (keys, _) = cache_of_group(LayerGroup((1,), 1, 80, 0), first + tokens, cache_type)
+    queries = random(tokens, heads, 80)
+    expected = naive.attention(queries.astype(float), keys, keys[..., :64], first, 0.3)
+    fields = {"values_in_keys": 1, "value_dim": 64, "padded_value_dim": 64}
+    bits = []
+    for threads, rows_together in ((1, 16), (2, 64), (1, 128)):
+        tokens_per_unit = max(1, rows_together // heads)
+        out = run_attention(cache, queries, first, threads, tokens_per_unit=tokens_per_unit, **fields)
+        np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-6)
+        bits.append(out.tobytes())
+    assert len(set(bits)) == 1
+
+
+@pytest.mark.parametrize("mode", [plan_row.SLIDING, plan_row.CHUNKED])
+@pytest.mark.parametrize("cache_type", ["f16", "q8_0"])
+def test_a_ring_gives_the_bits_of_a_cache_that_keeps_everything(mode: int, cache_type: str) -> None:
+    window, positions = 100, 1000
+    dims = (2, 32, 48, window)
+    ring = CacheShape(StateShape((LayerGroup((1,), *dims),), cache_type), 4096, batch_tokens=8)
+    whole = CacheShape(StateShape((LayerGroup((1,), *dims[:3]),), cache_type), 4096)
+    assert ring.positions(ring.state.groups[0]) == 640
+    rows, _ = some_rows(LayerGroup((1,), *dims), positions, cache_type)
+    caches = [KeyValueCache(ring), KeyValueCache(whole)]
+    for cache in caches:
+        for first in range(0, positions, 200):
+            cache.fill(0, first, rows[:, first : first + 200])
+        cache.append(positions)
+    assert caches[0].kept_from(0) == positions - 640
+    assert caches[0].kv(0, 400, positions).tobytes() == caches[1].kv(0, 400, positions).tobytes()
+    for first, tokens in ((990, 10), (700, 1), (639, 8)):
+        queries = random(tokens, 4, 32)
+        ours, theirs = (run_attention(cache, queries, first, 2, window=window, mode=mode) for cache in caches)
+        assert ours.tobytes() == theirs.tobytes()
 
 
 @pytest.mark.parametrize("soft_cap", [0.5, 5.0, 50.0])

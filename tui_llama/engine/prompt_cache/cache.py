@@ -130,8 +130,7 @@ class PromptCache:
         """
         wanted = np.asarray(token_ids, np.uint32)
         held = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
-        reached = sequence.rewindable(common_prefix_length(held, wanted))
-        sequence.rewind(reached)
+        reached = _go_back(sequence, common_prefix_length(held, wanted))
         lock_budget, most = LockBudget(), len(wanted)
         for _ in range(_ATTEMPTS):  # another one where a file was cut, damaged or removed since we looked
             path = self._find(wanted[:most], owner, is_to_restore=True)
@@ -143,7 +142,7 @@ class PromptCache:
             loaded = self._reader.load(path, firsts, sequence.fill, lock_budget)
             if loaded < end and not self._shape.is_trimmable:
                 most = loaded if loaded > reached else most
-                loaded = reached
+                reached = loaded = _go_back(sequence, reached)
             if loaded == reached:
                 continue
             _adopt(sequence, path, wanted[:loaded], reached)
@@ -154,10 +153,7 @@ class PromptCache:
                         self._tree.set_aside(part.known.name, "different from what the model computes")
                 break
             reached, most = loaded, len(wanted)
-        # What was filled in has taken the places of what layers with windows had.
-        reached = sequence.rewindable(reached)
-        sequence.rewind(reached)
-        return CacheResult(reached, tuple(self._tree.take_damages()))
+        return CacheResult(_go_back(sequence, reached), tuple(self._tree.take_damages()))
 
     def _find(self, token_ids: TokenIds, owner: bytes | None, *, is_to_restore: bool = False) -> list[PathPart]:
         """Returns the path with the longest prefix for that owner; sets segments with wrong digests aside.
@@ -243,8 +239,12 @@ class PromptCache:
         stores a few tokens that its parent has, too.
         """
         path = self._find(token_ids, owner)
-        kept_from = [sequence.kept_from(group) for group in range(len(self._shape.groups))]
+        kept_from = self._kept_from(sequence)
         return cut_path(path, first_missing(self._shape, stored_parts_of(path), len(token_ids), kept_from))
+
+    def _kept_from(self, sequence: TokenSequence) -> list[int]:
+        """Returns for each group of layers the first position that a sequence still has."""
+        return [sequence.kept_from(group) for group in range(len(self._shape.groups))]
 
     def _write(
         self,
@@ -273,7 +273,9 @@ class PromptCache:
         tip = path[-1].known
         chain, added = self._chain_of(path), token_ids[tip.segment.end :]
         try:
-            segment = append(self._storage, descriptor, tip.segment, chain, added, stored_kv(sequence))
+            segment = append(
+                self._storage, descriptor, tip.segment, chain, added, stored_kv(sequence), self._kept_from(sequence)
+            )
         except BaseException:
             # What was synced before is still there. The system forgets what it failed to write, so the next write
             # to that place is a new one.
@@ -314,7 +316,8 @@ class PromptCache:
             try:
                 segment = begin_segment(self._storage, descriptor, header)
                 added = token_ids[stored:]
-                segment = append(self._storage, descriptor, segment, chain, added, stored_kv(sequence))
+                kept_from = self._kept_from(sequence)
+                segment = append(self._storage, descriptor, segment, chain, added, stored_kv(sequence), kept_from)
                 self._storage.rename(f"{self._folder}/{part}", f"{self._folder}/{name}")
             except BaseException:
                 with suppress(OSError):
@@ -346,6 +349,16 @@ def folder_name(fingerprint: StateFingerprint, shape: StateShape) -> str:
     text = repr((shape.groups, shape.dtype)).encode()
     meaning = fingerprint.model + fingerprint.configuration + fingerprint.engine_abi.to_bytes(4, "little") + text
     return hashlib.blake2b(meaning, digest_size=ID_BYTES).hexdigest()
+
+
+def _go_back(sequence: TokenSequence, length: int) -> int:
+    """Lets a sequence go back to a length, or to nothing where it cannot; returns how far.
+
+    It cannot where what was filled in has taken the places of what layers with windows had.
+    """
+    reached = sequence.rewindable(length)
+    sequence.rewind(reached)
+    return reached
 
 
 def _adopt(sequence: TokenSequence, path: list[PathPart], token_ids: TokenIds, first: int) -> None:

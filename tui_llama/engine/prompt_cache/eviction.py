@@ -222,7 +222,8 @@ def _copy_beginning(
     for ancestor, child in pairwise(path):
         chain = chain.extended(ancestor.segment.token_ids[: child.first - ancestor.first])
     segment = begin_segment(storage, target, replace(known.segment.header, owner=heir.owner))
-    append(storage, target, segment, chain, known.segment.token_ids[: heir.first - known.first], kv_of)
+    kept = known.segment.token_ids[: heir.first - known.first]
+    append(storage, target, segment, chain, kept, kv_of, [place.position for place in known.segment.records])
 
 
 def _joined(parts: list[KvArray]) -> KvArray:

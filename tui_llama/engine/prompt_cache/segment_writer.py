@@ -4,7 +4,7 @@ When `append` or `cut_to_records` returns, the commit is on the disk. `state_fil
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -41,7 +41,13 @@ def begin_segment(storage: Storage, descriptor: int, header: SegmentHeader) -> S
 
 
 def append(
-    storage: Storage, descriptor: int, segment: Segment, chain: TokenChain, token_ids: TokenIds, kv_of: KvOf
+    storage: Storage,
+    descriptor: int,
+    segment: Segment,
+    chain: TokenChain,
+    token_ids: TokenIds,
+    kv_of: KvOf,
+    cuts: Collection[int] = (),
 ) -> Segment:
     """Appends tokens and commits them; when it returns they are on the disk.
 
@@ -55,6 +61,7 @@ def append(
         chain: The chain of all tokens up to the segment's end.
         token_ids: (tokens,) uint32, at least one.
         kv_of: Gives their keys and values; called once for each group of layers and record.
+        cuts: Positions at which a record must end, so that each has all of a part or nothing.
 
     Raises:
         OSError: as the storage says.
@@ -65,7 +72,7 @@ def append(
         storage.truncate(descriptor, segment.size)
     end = segment.end + len(token_ids)
     places = []
-    for first, last in _records_between(segment.end, end):
+    for first, last in _records_between(segment.end, end, cuts):
         some = token_ids[first - segment.end : last - segment.end]
         chain = chain.extended(some)
         parts = [kv_of(group, first, last) for group in range(len(segment.header.shape.groups))]
@@ -82,10 +89,10 @@ def append(
     )
 
 
-def _records_between(position: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cuts positions into records, which end at multiples of 64; yields the first position and the end of each."""
+def _records_between(position: int, end: int, cuts: Collection[int]) -> Iterator[tuple[int, int]]:
+    """Cuts positions into records, which end at multiples of 64 too; yields the first position and the end of each."""
     while position < end:
-        last = min(padded(position + 1, RECORD_TOKENS), end)
+        last = min(padded(position + 1, RECORD_TOKENS), end, *(cut for cut in cuts if cut > position))
         yield position, last
         position = last
 
