@@ -305,7 +305,7 @@ class MeasuredModel:
         self.repeat(dataclasses.replace(test, token_count=min(test.token_count, most)))
 
     def repeat(self, test: SpeedTest) -> float:
-        """Runs one repetition and returns its seconds. The cache holds the test's depth before and afterwards."""
+        """Runs one repetition, after the test's depth in the cache, and returns its seconds."""
         self._fill(test.depth)
         token_ids = self._token_ids[test.depth : test.depth + test.token_count]
         started = perf_counter()
@@ -315,7 +315,7 @@ class MeasuredModel:
             for token_id in token_ids:
                 self._sequence.extend([token_id])
         seconds = perf_counter() - started
-        self._sequence.rewind(test.depth)
+        self._sequence.rewind(self._sequence.rewindable(test.depth))
         return seconds
 
     def cost(self, test: SpeedTest) -> Cost:
@@ -341,7 +341,7 @@ class MeasuredModel:
 
     def _fill(self, depth: int) -> None:
         if len(self._sequence) > depth:
-            self._sequence.rewind(depth)
+            self._sequence.rewind(self._sequence.rewindable(depth))
         if missing := self._token_ids[len(self._sequence) : depth]:
             for done, _ in self._sequence.extend_in_chunks(missing):
                 self._say(f"filling the cache: {done} of {len(missing)} tokens")

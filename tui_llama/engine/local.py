@@ -32,6 +32,7 @@ from tui_llama.engine.generation.grammar.compiled import CompiledGrammars
 from tui_llama.engine.generation.idle_prefill import IdlePrefill
 from tui_llama.engine.generation.refusal import check_request
 from tui_llama.engine.generation.reply import Reply, ShouldStop, never
+from tui_llama.engine.generation.restore_points import save_for
 from tui_llama.engine.generation.speculation import BatchCosts
 from tui_llama.engine.gguf.model_bytes import WatchedFile
 from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress
@@ -270,13 +271,8 @@ class LocalEngine:
 
     def _save(self, chat_id: str | None) -> Iterator[Notice]:
         """Stores the keys and values of a reply for its chat; yields a notice if that failed."""
-        if chat_id is None or self._sequence is None or self._prompt_cache is None:
-            return
-        outcome = self._prompt_cache.save(bytes.fromhex(chat_id), self._sequence)
-        if outcome.problems:
-            yield Notice(
-                f"The stored prompt of this chat was not saved ({'; '.join(outcome.problems)}); its text is safe."
-            )
+        if chat_id is not None and self._sequence is not None and self._prompt_cache is not None:
+            yield from save_for(self._prompt_cache, chat_id, self._sequence)
 
     def _keep_usable_for(self, chat_id: str | None) -> None:
         """Drops from the sequence what this chat, or served program, may not use.

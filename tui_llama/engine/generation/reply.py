@@ -28,6 +28,7 @@ from tui_llama.engine.generation.grammar.binding import bind_answer, compile_gra
 from tui_llama.engine.generation.grammar.compiled import CompiledGrammars, grammar_source
 from tui_llama.engine.generation.loop_guard import LoopGuard
 from tui_llama.engine.generation.probabilities import token_probability
+from tui_llama.engine.generation.restore_points import RestorePoints
 from tui_llama.engine.generation.samplers.chain import SamplerChain
 from tui_llama.engine.generation.speculation import BatchCosts, Speculation
 from tui_llama.engine.generation.thinking import Thinking
@@ -100,6 +101,7 @@ class Reply:
         self._room = ContextRoom(sequence, model.context_size)
         self._has_told_of_room = False
         self._answer_ids: tuple[int, ...] = ()
+        self._restore_points = RestorePoints(prompt_cache, request.chat_id)
 
     def events(self) -> Iterator[ReplyEvent]:
         """Runs the reply and yields its events. With the last one, the sequence holds what is to be saved."""
@@ -238,6 +240,7 @@ class Reply:
             self._cost.read_tokens, logits = chunk
             self._cost.read_seconds = perf_counter() - start
             yield PromptProgress(self._turn, reused, reused + self._cost.read_tokens, total, cause)
+            yield from self._restore_points.pass_by(self._sequence, is_end=logits is not None)
         if self._sequence.exact_tokens < len(self._sequence):
             yield from self._tell_of_room()
         return logits

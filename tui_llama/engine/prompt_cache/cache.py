@@ -62,6 +62,7 @@ from tui_llama.files.storage import Storage
 from tui_llama.files.token_digest import TokenChain
 
 _ATTEMPTS: Final = 3
+_LEAST_RESTORE_POINT_TOKENS: Final = 1024
 _LASTING: Final = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 }
@@ -102,6 +103,18 @@ class PromptCache:
     def folder(self) -> str:
         """The name of the folder of this model's segments."""
         return self._folder
+
+    @property
+    def restore_point_tokens(self) -> int:
+        """Returns how many tokens to read, in a long prompt, until what was read so far is worth saving; 0: all.
+
+        Where layers have windows, a model can later go on only where something was saved. Between two such points lie
+        so many tokens that what layers without a window keep of them weighs as much as two windows of the others.
+        """
+        windows = sum(2 * group.window * self._shape.group_bytes(group) for group in self._shape.groups)
+        if not windows:
+            return 0
+        return max(_LEAST_RESTORE_POINT_TOKENS, windows // max(1, self._shape.lasting_bytes))
 
     # --- out of the cache ---------------------------------------------------------------------------------------
 
