@@ -10,7 +10,7 @@ from tui_llama.engine.model.model import Model
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.files.storage import DiskStorage
 
-CASES = ("gemma2-tiny-F16", "cohere2-nano-5-Q8_0", "gpt-oss-nano-F16", "gemma4-nano-F16")
+CASES = ("gemma2-tiny-F16", "cohere2-nano-5-Q8_0", "gpt-oss-nano-4-F16", "gemma4-nano-6-F16")
 CONTEXT, BATCH, LENGTH = 4096, 32, 1500
 IDS = [5 + place * 7919 % 97 for place in range(LENGTH)]
 
