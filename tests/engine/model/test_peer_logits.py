@@ -30,6 +30,17 @@ BEHIND_DENSE: Mapping[str, Key] = {
     "expert_weights_norm": True, "expert_gating_func": 2,
 }  # fmt: skip
 WINDOW = {"block_count": 5, "attention.sliding_window": 20}
+LAYERS_APART: Mapping[str, Key] = {
+    "attention.sliding_window": 20, "attention.sliding_window_pattern": [True, False, True],
+    "attention.rope_pattern": [False, True, True], "attention.scale": 0.2,
+    "embedding_scale": 3.0, "residual_scale": 0.5, "logit_scale": 4.0,
+}  # fmt: skip
+LATENT: Mapping[str, Key] = {
+    "attention.q_lora_rank": 24, "attention.kv_lora_rank": 32, "attention.key_length_mla": 24,
+    "attention.value_length_mla": 16, "rope.dimension_count": 8, "attention.key_length": 40,
+    "attention.value_length": 32, "attention.head_count_kv": 1,
+    "attention.temperature_scale": 0.3, "attention.temperature_length": 16,
+}  # fmt: skip
 
 Case = tuple[str, Mapping[str, Key | None], Sequence[str]]
 CASES: Sequence[Case] = [
@@ -39,10 +50,12 @@ CASES: Sequence[Case] = [
     ("dots1", {**BEHIND_DENSE, "attention.head_count_kv": 4}, ("*exp_probs_b.bias",)),
     ("exaone", {}, ("output.weight",)),
     ("exaone-moe", {**BEHIND_DENSE, **WINDOW}, ("*exp_probs_b.bias",)),
+    ("granite_swa", {**EXPERTS, **LAYERS_APART, "expert_shared_feed_forward_length": 40}, ()),
     ("jais2", {}, BIASES),
     ("maincoder", {}, ()),
     ("mellum", {**EXPERTS, **WINDOW, "rope.scaling.type": "linear", "rope.scaling.factor": 4.0}, ()),
     ("minimax-m2", {**EXPERTS, **HALF, "expert_gating_func": 2}, ()),
+    ("mistral4", {**BEHIND_DENSE, **LATENT}, ("*exp_probs_b.bias",)),
     ("nemotron", HALF, BIASES),
     ("orion", {}, ()),
     ("pangu-embedded", {}, ("blk.*.attn_*.bias",)),

@@ -1,5 +1,6 @@
 """Every declared architecture: it is known by its name, and its layers do what its models were trained with."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -97,6 +98,12 @@ KEYS: Mapping[str, Setting] = {
 def test_architectures_are_known_by_their_names_in_gguf() -> None:
     assert all(architecture.name == name for name, architecture in ARCHITECTURES.items())
     assert set(LAYERS) <= set(ARCHITECTURES)
+
+
+def test_the_page_of_models_names_them_all_and_no_others() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "models.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall("`([^`]+)`", row)} == set(ARCHITECTURES)
 
 
 def test_an_unknown_architecture_is_refused_with_the_names_of_those_that_are_known() -> None:

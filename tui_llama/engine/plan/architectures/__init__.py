@@ -3,14 +3,14 @@
 from tui_llama.engine.plan.architectures.bailing import BAILINGMOE2
 from tui_llama.engine.plan.architectures.cohere import COHERE2, COMMAND_R
 from tui_llama.engine.plan.architectures.declaration import Architecture
-from tui_llama.engine.plan.architectures.deepseek import DEEPSEEK2
+from tui_llama.engine.plan.architectures.deepseek import DEEPSEEK2, MISTRAL4
 from tui_llama.engine.plan.architectures.deepseek_moe import BAILINGMOE, DEEPSEEK, DOTS1
 from tui_llama.engine.plan.architectures.exaone import EXAONE, EXAONE4, EXAONE_MOE
 from tui_llama.engine.plan.architectures.gemma import GEMMA, GEMMA2, GEMMA3, GEMMA4
 from tui_llama.engine.plan.architectures.glm import CHATGLM, GLM4, GLM4MOE
 from tui_llama.engine.plan.architectures.gpt2_like import JAIS2, NEMOTRON, ORION, STABLELM, STARCODER2
 from tui_llama.engine.plan.architectures.gpt_oss import GPT_OSS
-from tui_llama.engine.plan.architectures.granite import GRANITE, GRANITEMOE
+from tui_llama.engine.plan.architectures.granite import GRANITE, GRANITE_SWA, GRANITEMOE
 from tui_llama.engine.plan.architectures.hunyuan import HUNYUAN_DENSE, HUNYUAN_MOE
 from tui_llama.engine.plan.architectures.llama import (
     ARCEE,
@@ -49,12 +49,12 @@ ARCHITECTURES = {
         *(CHATGLM, COHERE2, COMMAND_R),
         *(DEEPSEEK, DEEPSEEK2, DOTS1),
         *(ERNIE4_5, ERNIE4_5_MOE, EXAONE, EXAONE4, EXAONE_MOE),
-        *(GEMMA, GEMMA2, GEMMA3, GEMMA4, GLM4, GLM4MOE, GPT_OSS, GRANITE, GRANITEMOE),
+        *(GEMMA, GEMMA2, GEMMA3, GEMMA4, GLM4, GLM4MOE, GPT_OSS, GRANITE, GRANITE_SWA, GRANITEMOE),
         *(HUNYUAN_DENSE, HUNYUAN_MOE),
         *(INTERNLM2,),
         *(JAIS2,),
         *(LLAMA,),
-        *(MAINCODER, MELLUM, MINICPM, MINIMAX_M2, MISTRAL3),
+        *(MAINCODER, MELLUM, MINICPM, MINIMAX_M2, MISTRAL3, MISTRAL4),
         *(NEMOTRON,),
         *(OLMO2, OLMOE, ORION),
         *(PANGU_EMBEDDED, PHI2, PHI3),

@@ -169,6 +169,8 @@ class Experts:
     """Returns the elements between the two halves of an expert, from the dense block's and the experts used."""
     shared_hidden_size: SharedSizeRule = lambda keys, hidden, own: 0
     """The same of the expert that every token uses, from the dense block's and an expert's."""
+    shared_gate_is_above_up: bool = False
+    """One matrix holds the shared expert's gate and, below it, the other half (`ffn_up_shexp`)."""
     shared_is_weighed: bool = False
     """A number of the token's own weighs what the shared expert returns."""
     has_experts: LayerRule = every_layer

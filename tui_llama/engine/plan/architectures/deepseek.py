@@ -4,6 +4,7 @@ Source: DeepSeek-AI 2024 (DeepSeek-V2, DeepSeek-V3).
 """
 
 import math
+from dataclasses import replace
 from typing import Final
 
 from tui_llama.engine.plan.architectures.declaration import Architecture, Experts, RotationRules, by_head_size
@@ -68,3 +69,5 @@ DEEPSEEK2 = Architecture(
         has_experts=behind_dense_layers,
     ),
 )
+MISTRAL4 = replace(DEEPSEEK2, name="mistral4")
+"""The same graph under a name of its own."""

@@ -7,6 +7,7 @@ from tui_llama.engine.plan.architectures.declaration import (
     Architecture,
     Experts,
     RotationRules,
+    Windows,
     by_head_size,
     factor,
 )
@@ -26,6 +27,10 @@ def _was_not_finetuned(keys: Keys, layer: int, has_window: bool) -> bool:
     return not keys.flag("rope.scaling.finetuned", True)
 
 
+def _not_in_pattern(keys: Keys, layer: int, has_window: bool) -> bool:
+    return not keys.flags("attention.rope_pattern", keys.layer_count)[layer]
+
+
 GRANITE = Architecture(
     name="granite",
     rotation=RotationRules(
@@ -36,6 +41,20 @@ GRANITE = Architecture(
     residual_scale=factor("residual_scale"),
     logit_scale=_divided_logits,
 )
+GRANITE_SWA = Architecture(
+    name="granite_swa",
+    rotation=RotationRules(neighbours=True, has_factors=True, long_factors="with longrope", unrotated=_not_in_pattern),
+    experts=Experts(
+        required=False, normalises=always, shared_hidden_size=shared_if_given, shared_gate_is_above_up=True
+    ),
+    windows=Windows(size=None, period=None),
+    has_sinks=True,
+    attention_scale=_scale_of_scores,
+    embedding_scale=factor("embedding_scale"),
+    residual_scale=factor("residual_scale"),
+    logit_scale=_divided_logits,
+)
+"""Granite with windows, sinks, and layers that positions do not enter."""
 GRANITEMOE = Architecture(
     name="granitemoe",
     rotation=RotationRules(neighbours=True, has_factors=True, long_factors="with longrope"),

@@ -5,7 +5,7 @@ Source: Shazeer et al. 2017 (Sparsely-gated mixture of experts); Dai et al. 2024
 
 from tui_llama.engine.plan.architectures.declaration import Architecture, Experts
 from tui_llama.engine.plan.forward.expert_writer import ExpertMatrixName, ExpertRows
-from tui_llama.engine.plan.forward.plan_writer import PlanWriter, Values
+from tui_llama.engine.plan.forward.plan_writer import MatrixName, PlanWriter, Rows, Values
 from tui_llama.engine.plan.forward.sublayer import add_output
 from tui_llama.engine.tensors.expert_sizes import ExpertSizes
 
@@ -72,7 +72,11 @@ def _emit_shared(
     """
     size = experts.shared_hidden_size
     gates, ups = plan.buffer("shared gates", size), plan.buffer("shared ups", size)
-    plan.multiply(normed, {f"{block}ffn_gate_shexp": gates, f"{block}ffn_up_shexp": ups})
+    targets: dict[MatrixName, Values] = {f"{block}ffn_gate_shexp": gates, f"{block}ffn_up_shexp": ups}
+    if rules.shared_gate_is_above_up:
+        fused = f"{block}ffn_up_shexp"
+        targets = {Rows(fused, 0, 2 * size, f"{block}ffn_gate_shexp"): gates, Rows(fused, size, 2 * size, fused): ups}
+    plan.multiply(normed, targets)
     hidden = plan.gate(gates, ups, rules.activation)
     if rules.shared_is_weighed:
         weight = plan.buffer("shared weight", 1)
