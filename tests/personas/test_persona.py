@@ -7,21 +7,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_llama.chat import Thinking
-from tui_llama.declarations import Range
+from tui_llama.declarations import Range, TextForm, Value
 from tui_llama.errors import SettingsError
 from tui_llama.personas.persona import Persona, persona_toml, read_persona
 from tui_llama.sampling.settings import SamplingSettings
 from tui_llama.settings import SETTINGS
 
+SAMPLING_TEXTS = {
+    "samplers": ("", "top_k;temperature", "kt"),
+    "dry_sequence_breakers": ("none", r'\n : " *', r"END\sOF \\"),
+    "logit_bias": ("", '15043+1 "say \\"no\\" 🦙"-inf'),
+}
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
 @st.composite
-def samplings(draw: st.DrawFn) -> dict[str, float | int | None]:
-    chosen: dict[str, float | int | None] = {}
+def samplings(draw: st.DrawFn) -> dict[str, Value]:
+    chosen: dict[str, Value] = {}
     for name in draw(st.sets(st.sampled_from(SamplingSettings.__struct_fields__))):
         setting = SETTINGS[f"sampling.{name}"]
         allowed = setting.range
+        if isinstance(allowed, TextForm):
+            chosen[name] = draw(st.sampled_from(SAMPLING_TEXTS[name]))
+            continue
+        if allowed is None:
+            allowed = Range()
         assert isinstance(allowed, Range)
         low, high = max(allowed.minimum, -(2.0**40)), min(allowed.maximum, 2.0**40)
         if setting.kind is int:

@@ -103,7 +103,7 @@ def sampling_lines(settings: Settings, path: str) -> list[str]:
 def _sampling_values(settings: Settings, facts: ModelFacts) -> list[str]:
     chosen = choose_sampling(settings, facts)
     values = {name: getattr(chosen.sampling, name) for name in chosen.sources}
-    shown = {name: "a new one each time" if value is None else str(value) for name, value in values.items()}
+    shown = {name: "a new one each time" if value is None else str(value) or "none" for name, value in values.items()}
     lines = [f"{name} = {sanitize_line(shown[name])} ({source})" for name, source in chosen.sources.items()]
     return [*lines, f"samplers at work: {chain_words(chosen.sampling)}"]
 

@@ -27,6 +27,9 @@ from tui_llama.sampling.settings import SamplingSettings
         ("seed -1", "seed", None),
         ("presence_penalty -0.5", "presence_penalty", -0.5),
         ("min_p Default", "min_p", DEFAULT),
+        (r"dry_sequence_breaker \n END\sOF", "dry_sequence_breakers", r"\n END\sOF"),
+        ("samplers = top_k;temperature", "samplers", "top_k;temperature"),
+        ('logit_bias 5+1 "a b"-inf', "logit_bias", '5+1 "a b"-inf'),
     ],
 )
 def test_a_setting_is_found_by_its_names_with_its_value(argument: str, name: str, value: object) -> None:
@@ -48,6 +51,8 @@ def test_a_setting_is_found_by_its_names_with_its_value(argument: str, name: str
         ("top_k 1.5", "whole number"),
         ("seed -2", "or -1"),
         ("---", "no sampling setting"),
+        ("samplers top_k;top_q", "there is no sampler 'top_q'"),
+        ("logit_bias hello", "is no bias of a token"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_would(argument: str, told: str) -> None:

@@ -65,7 +65,7 @@ def sampling_choices(_typed: str) -> Sequence[Choice]:
 
 
 def shown_value(value: Value) -> str:
-    """Returns a value as people write it, safe to print: no seed is "random"."""
+    """Returns a value as people write it, safe to print: no seed is "random", no text "none"."""
     if isinstance(value, str):
-        return sanitize_line(value)
+        return sanitize_line(value) or "none"
     return "random" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

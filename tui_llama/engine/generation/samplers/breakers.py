@@ -64,10 +64,8 @@ def _breakers(words: Words, texts: Iterable[str]) -> Breakers:
         for token_id, piece in enumerate(pieces):
             if breaker in piece:
                 found[token_id][()] = None
-            else:
-                found_tails = {tail: None for begin, tail in tails if piece.endswith(begin)}
-                if found_tails:
-                    found[token_id] |= found_tails
+            elif tails and (begun := {tail: None for begin, tail in tails if piece.endswith(begin)}):
+                found[token_id] |= begun
     return {token_id: tuple(each) for token_id, each in found.items()}
 
 
