@@ -79,3 +79,16 @@ def test_heads_of_layers_with_a_window_may_have_a_size_of_their_own(tmp_path: Pa
     assert [(layer.head_dim, layer.value_dim) for layer in layers[4:]] == [(32, 8), (16, 16)]
     assert [layer.rotation.dim for layer in layers[4:] if layer.rotation] == [24, 16]
     assert [layer.attention_scale for layer in layers[4:]] == pytest.approx([32**-0.5, 0.25])
+
+
+def test_chunks_are_of_one_size_whatever_the_file_says(tmp_path: Path) -> None:
+    experts = {"expert_count": integer(4), "expert_used_count": integer(1), "expert_feed_forward_length": integer(32)}
+    keys = {**experts, "interleave_moe_layer_step": integer(2)}
+    assert windows(tmp_path, "llama4", keys) == [8192, 8192, 8192, 0, 8192, 8192]
+    assert windows(tmp_path, "llama4", {**keys, "attention.sliding_window": integer(20)})[0] == 8192
+    assert windows(tmp_path, "llama4", {**keys, "attention.sliding_window": integer(0)}) == [0] * 6
+    layers = read_as(tmp_path, "llama4", {**keys, "block_count": integer(4)}).layers
+    assert [layer.is_chunked for layer in layers] == [True, True, True, False]
+    assert [layer.rotation is not None for layer in layers] == [True, True, True, False]
+    assert [layer.temperature is not None for layer in layers] == [False, False, False, True]
+    assert [layer.experts is not None for layer in layers] == [False, True, False, True]

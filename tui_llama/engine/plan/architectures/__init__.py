@@ -25,6 +25,7 @@ from tui_llama.engine.plan.architectures.llama import (
     SMOLLM3,
     XVERSE,
 )
+from tui_llama.engine.plan.architectures.llama4 import LLAMA4
 from tui_llama.engine.plan.architectures.olmo import OLMO2, OLMOE
 from tui_llama.engine.plan.architectures.phi import PHI2, PHI3
 from tui_llama.engine.plan.architectures.qwen import (
@@ -53,7 +54,7 @@ ARCHITECTURES = {
         *(HUNYUAN_DENSE, HUNYUAN_MOE),
         *(INTERNLM2,),
         *(JAIS2,),
-        *(LLAMA,),
+        *(LLAMA, LLAMA4),
         *(MAINCODER, MELLUM, MINICPM, MINIMAX_M2, MISTRAL3, MISTRAL4),
         *(NEMOTRON,),
         *(OLMO2, OLMOE, ORION),

@@ -138,6 +138,8 @@ class Windows:
     """Positions where the file does not say; None: the file must say; 0: then no layer has a window."""
     period: int | None
     """Of so many layers the last sees everything, where the file has no pattern; None: the file must have one."""
+    size_is_fixed: bool = False
+    """Whatever the file says; 0 in a file still means that no layer has a window."""
     is_chunked: bool = False
     applies: Callable[["Keys"], bool] = lambda keys: True
 

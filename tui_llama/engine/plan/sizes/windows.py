@@ -23,6 +23,8 @@ def read_windows(keys: Keys, rules: Windows | None) -> tuple[int, ...]:
     if rules is None or not rules.applies(keys):
         return everywhere
     size = keys.count(_SIZE_KEY, MAX_CONTEXT, rules.size)
+    if size and rules.size_is_fixed and rules.size:
+        size = rules.size
     return tuple(size if has_window else 0 for has_window in _pattern(keys, rules)) if size else everywhere
 
 
