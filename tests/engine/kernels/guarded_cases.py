@@ -31,7 +31,7 @@ from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES, prepare_gate
 from tui_llama.engine.layouts.weight_tile import FORMATS, ROWS, TileFormat
 from tui_llama.engine.machine.memory import padded
 from tui_llama.engine.plan.schedule import make_schedule, most_rows_of_a_stage
-from tui_llama.engine.state_shape import StateShape
+from tui_llama.engine.state_shape import LayerGroup, StateShape
 from tui_llama.engine.tensors.grid_tables import table_address
 from tui_llama.engine.tensors.kv_cache import CacheShape
 from tui_llama.engine.tensors.repacking import units_of
@@ -160,6 +160,23 @@ def _attend(
     )  # fmt: skip
 
 
+def _attend_in_keys(memory: GuardedMemory, cache_type: str, heads: int, tokens: int, first: int) -> None:
+    """Runs attention whose values are the first components of the keys, in a ring."""
+    dim, value_dim, group = 80, 64, LayerGroup((0,), 1, 80, 0, 100)
+    shape = CacheShape(StateShape((group,), cache_type), 4096, batch_tokens=8)
+    queries = memory.zeros((tokens, heads, shape.width(dim)), np.float32)
+    output = memory.zeros((tokens, heads * value_dim), np.float32)
+    tokens_per_unit = attention.MOST_ROWS // heads
+    fields = shape.row_fields(0) | {"value_dim": value_dim, "padded_value_dim": value_dim, "values_in_keys": 1}
+    run_row(
+        memory, "attention", -(-tokens // tokens_per_unit), attention.scratch_bytes(shape.width(dim), value_dim),
+        _cache(memory, shape) | {"token_count": tokens, "first_position": first},
+        input=address(queries), input_stride=queries.strides[0], output=address(output),
+        output_stride=output.strides[0], head_dim=dim, padded_head_dim=shape.width(dim), heads=heads, scale=0.3,
+        tokens_per_unit=tokens_per_unit, units=1, window=group.window, **fields,
+    )  # fmt: skip
+
+
 def _rotate(memory: GuardedMemory, head_dim: int, rotated: int, mode: int, grows: bool = False) -> None:
     tokens, heads, first = 3, 2, 5
     source = memory.zeros((tokens, heads * head_dim), np.float32)
@@ -242,6 +259,12 @@ def _attention() -> Iterator[Case]:
         for fields in options
     ]
     yield from _plan_cases("attention", _attend, *sizes)
+    latent: list[dict[str, Any]] = [
+        {"cache_type": cache_type, "heads": heads, "tokens": tokens, "first": first}
+        for cache_type in ("f16", "q8_0")
+        for heads, tokens, first in ((1, 1, 0), (16, 3, 638), (64, 2, 1300))
+    ]
+    yield from _plan_cases("attention", _attend_in_keys, *latent)
 
 
 def _kv_cache() -> Iterator[Case]:

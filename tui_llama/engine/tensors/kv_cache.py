@@ -31,7 +31,7 @@ from tui_llama.engine.layouts.plan_row import F16_CACHE, Q8_0_CACHE
 from tui_llama.engine.machine.memory import ask_for_huge_pages, padded, zeroed_array
 from tui_llama.engine.state_shape import QUANT_BLOCK, QUANT_BLOCK_BYTES, KvArray, LayerGroup, StateShape
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters
-from tui_llama.errors import CallerError, ShapeMismatchError
+from tui_llama.errors import CallerError, ModelFileError, ShapeMismatchError
 
 POSITIONS_PER_TILE = 16
 _BLOCK_POSITIONS = 64
@@ -48,7 +48,7 @@ def state_shape_of(sizes: Hyperparameters, dtype: str) -> StateShape:
     compressed vectors are kept.
 
     Raises:
-        CallerError: no state can have such sizes.
+        ModelFileError: no state can have such sizes.
     """
     groups: dict[tuple[int, int, int, int], list[int]] = {}
     for index in sizes.storing_layers:
@@ -56,7 +56,10 @@ def state_shape_of(sizes: Hyperparameters, dtype: str) -> StateShape:
         is_absorbed = layer.latent is not None and layer.latent.is_absorbed
         value_dim = 0 if is_absorbed else layer.value_dim
         groups.setdefault((layer.kv_head_count, layer.head_dim, value_dim, layer.window), []).append(index)
-    return StateShape(tuple(LayerGroup(tuple(layers), *key) for key, layers in groups.items()), dtype)
+    try:
+        return StateShape(tuple(LayerGroup(tuple(layers), *key) for key, layers in groups.items()), dtype)
+    except CallerError as error:
+        raise ModelFileError("the keys and values of its layers are too large", "Choose another model.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,10 +254,8 @@ class KeyValueCache:
         expected = state.kv_shape(state.groups[group], kv.shape[1] if kv.ndim == 4 else 0)
         fits = 0 <= first <= self.shape.context_size - expected[1]
         if kv.shape != expected or kv.dtype != state.element or not fits:
-            raise ShapeMismatchError(
-                f"keys and values at {first} of {self.shape.context_size} must be {state.element} {expected}, "
-                f"not {kv.dtype} {kv.shape}"
-            )
+            size, given = self.shape.context_size, f"{kv.dtype} {kv.shape}"
+            raise ShapeMismatchError(f"keys and values at {first} of {size} must be {expected}, not {given}")
         self._planes[group].fill_in(first, kv)
 
     def set_length(self, length: int, kept_from: Sequence[int]) -> None:
