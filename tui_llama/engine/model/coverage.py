@@ -23,7 +23,7 @@ from tui_llama.engine.plan.forward.plan_writer import MatrixName, Rows
 from tui_llama.engine.plan.sizes.read_sizes import ReadSizes
 from tui_llama.engine.tensors.expert_sizes import ExpertSizes
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters
-from tui_llama.engine.tensors.weights import float_info, float_vector_info, matrix_info
+from tui_llama.engine.tensors.weights import float_info, float_vector_info, has_number, matrix_info
 from tui_llama.errors import ModelFileError
 
 _UNKNOWN_HINT: Final = "Without it, answers would be wrong. Choose another model, or a newer version of this program."
@@ -178,7 +178,7 @@ class TensorCensus:
         for matrix, target in targets.items():
             tensor, total = (matrix.name, matrix.total) if isinstance(matrix, Rows) else (matrix, target.width)
             self._note_matrix(tensor, total, source.width)
-            if self.has(f"{tensor}.scale"):
+            if has_number(self._file, f"{tensor}.scale"):
                 self.note_vector(f"{tensor}.scale", 1)
             own_name = matrix.own_name if isinstance(matrix, Rows) else matrix
             if self.has(f"{tensor}.bias"):
@@ -264,8 +264,13 @@ class ExpertCensus:
         self._file = file
         self._names = names
 
+    def norm_for_router(self, source: _Width, name: str, scale: float) -> _Width:
+        """Notes a norm's weights. For this and everything below, see `ExpertWriter`."""
+        self._note_floats(name, (source.width,))
+        return source
+
     def choose(self, logits: _Width, experts: ExpertSizes, selection_bias: str) -> None:
-        """Notes the selection bias. For this and everything below, see `ExpertWriter`."""
+        """Notes the selection bias."""
         if selection_bias:
             self._note_floats(selection_bias, (experts.count,))
 

@@ -22,6 +22,7 @@ from tui_llama.engine.plan.forward.plan_writer import MatrixName, Rows
 from tui_llama.engine.plan.plan import Buffer, Plan, PlanStep
 from tui_llama.engine.tensors.grid_tables import table_address
 from tui_llama.engine.tensors.matrices import Matrix
+from tui_llama.engine.tensors.weights import has_number
 
 _NORMS = {"rms": ops.RMS_NORM, "layer": ops.LAYER_NORM}
 _GATES = {"silu": ops.SWIGLU, "gelu": ops.GEGLU, "clamped_silu": ops.CLAMPED_SWIGLU}
@@ -241,7 +242,7 @@ class PlanBuilder(AttentionSteps):
 
     def _factor(self, name: MatrixName) -> npt.NDArray[np.float32] | None:
         tensor = name.name if isinstance(name, Rows) else name
-        return self.weights.vector(f"{tensor}.scale", 1) if self.weights.has(f"{tensor}.scale") else None
+        return self.weights.vector(f"{tensor}.scale", 1) if has_number(self.weights.file, f"{tensor}.scale") else None
 
     def _bias(self, name: MatrixName, width: int, required: bool) -> npt.NDArray[np.float32] | None:
         if isinstance(name, Rows):

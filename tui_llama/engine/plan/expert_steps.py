@@ -54,8 +54,19 @@ class ExpertSteps:
         )  # fmt: skip
         self.plan.keep(self._routing)
 
+    def norm_for_router(self, source: Buffer, name: str, scale: float) -> Buffer:
+        """Computes the norm that a router reads; for this and everything below see `ExpertWriter`."""
+        target = self.plan.buffer("router input", source.width)
+        weight = self.plan.weights.vector(name, source.width) * np.float32(scale)
+        self.plan.add_step(
+            PlanStep(ops.RMS_NORM.name, name), input=source.address, input_stride=source.stride_bytes,
+            output=target.address, output_stride=target.stride_bytes, weight=self._address(weight), heads=1,
+            columns=source.width, epsilon=self.plan.sizes.epsilon, units=1,
+        )  # fmt: skip
+        return target
+
     def choose(self, logits: Buffer, experts: ExpertSizes, selection_bias: str) -> None:
-        """Chooses and weighs the experts of each token; for this and everything below see `ExpertWriter`."""
+        """Chooses and weighs the experts of each token."""
         bias = self.plan.weights.vector(selection_bias, experts.count) if selection_bias else None
         rule = self._rule(experts)
         self.plan.add_step(

@@ -175,6 +175,11 @@ def matrix_info(file: GgufFile, name: str, shape: tuple[int, ...]) -> TensorInfo
     return info
 
 
+def has_number(file: GgufFile, name: str) -> bool:
+    """Tells whether the file has a tensor of that name that holds one number."""
+    return name in file.tensors and file.tensors[name].shape == ()
+
+
 def float_vector_info(file: GgufFile, name: str, count: int) -> TensorInfo:
     """Returns a vector's entry in the file.
 

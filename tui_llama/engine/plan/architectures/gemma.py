@@ -6,6 +6,7 @@ Sources: Gemma Team 2024 (Gemma), 2024 (Gemma 2), 2025 (Gemma 3).
 from tui_llama.engine.plan.architectures.declaration import (
     NORMS_ON_BOTH_SIDES,
     Architecture,
+    Experts,
     FeedForward,
     HeadNorms,
     RotationRules,
@@ -14,6 +15,7 @@ from tui_llama.engine.plan.architectures.declaration import (
     by_head_size,
     cap,
 )
+from tui_llama.engine.plan.architectures.expert_rules import always, of_own_key
 from tui_llama.engine.plan.forward import gemma4
 from tui_llama.engine.plan.sizes.keys import Keys
 from tui_llama.engine.tensors.hyperparameters import MAX_HEADS
@@ -82,6 +84,7 @@ GEMMA4 = Architecture(
     attention_scale=lambda keys, head_dim: 1.0,
     embedding_scale=_root_of_embedding,
     logit_cap=cap("final_logit_softcapping", 30.0),
+    experts=Experts(required=False, normalises=always, hidden_size=of_own_key, activation="gelu"),
     shares_keys_and_values=True,
     has_layer_embeddings=True,
     emit_before_layers=gemma4.emit_layer_inputs,

@@ -36,6 +36,10 @@ ExpertMatrixName: TypeAlias = str | ExpertRows
 class ExpertWriter(Protocol[Values]):
     """Receives the operations on experts, one after the other."""
 
+    def norm_for_router(self, source: Values, name: str, scale: float) -> Values:
+        """Computes the root-mean-square norm that a router reads; its weights have a whole name and are multiplied."""
+        ...
+
     def choose(self, logits: Values, experts: "ExpertSizes", selection_bias: str) -> None:
         """Chooses and weighs the experts of each token, from the router's numbers.
 

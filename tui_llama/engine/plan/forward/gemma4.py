@@ -5,9 +5,10 @@ Source: llama.cpp, src/models/gemma4.cpp of October 2026.
 
 from tui_llama.engine.plan.architectures.declaration import Architecture
 from tui_llama.engine.plan.forward.attention import emit_scores
-from tui_llama.engine.plan.forward.feed_forward import emit_feed_forward
+from tui_llama.engine.plan.forward.experts import emit_chosen
+from tui_llama.engine.plan.forward.feed_forward import emit_feed_forward, emit_hidden
 from tui_llama.engine.plan.forward.plan_writer import MatrixName, PlanWriter, Values
-from tui_llama.engine.plan.forward.sublayer import emit_norm
+from tui_llama.engine.plan.forward.sublayer import add_output, emit_norm
 
 _LAYER_INPUTS = "layer inputs"
 
@@ -36,7 +37,8 @@ def emit_layer(plan: PlanWriter[Values], architecture: Architecture, residual: V
     normed = emit_norm(plan, architecture, residual, block + architecture.norms.before_attention)
     _emit_attention(plan, architecture, normed, residual, layer)
     normed = emit_norm(plan, architecture, residual, block + architecture.norms.before_feed_forward)
-    emit_feed_forward(plan, architecture, normed, residual, layer)
+    emit_block = emit_feed_forward if plan.sizes.layers[layer].experts is None else _emit_dense_and_experts
+    emit_block(plan, architecture, normed, residual, layer)
     _emit_layer_input(plan, residual, layer)
     if plan.has(f"{block}layer_output_scale.weight"):
         plan.multiply_by(residual, f"{block}layer_output_scale")
@@ -64,6 +66,27 @@ def _emit_attention(
     plan.head_norm(queries, block + "attn_q_norm", sizes.head_count, "rms")
     plan.head_norm(keys, block + "attn_k_norm", sizes.kv_head_count, "rms")
     emit_scores(plan, architecture, (queries, keys, values), residual, layer)
+
+
+def _emit_dense_and_experts(
+    plan: PlanWriter[Values], architecture: Architecture, normed: Values, residual: Values, layer: int
+) -> None:
+    """Emits residual += norm(norm(dense(normed)) + norm(experts(norm(residual)))); the router has a norm of its own."""
+    rules, experts = architecture.experts, plan.sizes.layers[layer].experts
+    assert rules is not None and experts is not None
+    block, size = f"blk.{layer}.", plan.sizes.embedding_size
+    dense, output = plan.buffer("dense output", size), plan.buffer("block output", size)
+    logits = plan.buffer("router", experts.count)
+    plan.multiply(emit_hidden(plan, architecture, normed, layer), {block + "ffn_down": dense})
+    plan.norm_in_place(dense, block + "post_ffw_norm_1", "rms")
+    routed = plan.experts.norm_for_router(residual, f"{block}ffn_gate_inp.scale", size**-0.5)
+    plan.multiply(routed, {block + "ffn_gate_inp": logits})
+    plan.experts.choose(logits, experts, "")
+    normed = plan.norm(residual, block + "pre_ffw_norm_2", "rms")
+    emit_chosen(plan, rules, experts, normed, output, block, add=False)
+    plan.norm_in_place(output, block + "post_ffw_norm_2", "rms")
+    plan.add(output, dense, 1.0)
+    add_output(plan, architecture, output, residual, block + architecture.norms.after_feed_forward)
 
 
 def _emit_layer_input(plan: PlanWriter[Values], residual: Values, layer: int) -> None:
