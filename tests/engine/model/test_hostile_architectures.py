@@ -41,7 +41,7 @@ Mutant = tuple[str, Callable[[], bytes]]
 Tensors = dict[str, tuple[Sequence[int], int]]
 NUMBERS = (0, 1, 3, 7, 255, 2**16, 2**24, 2**31 - 1)
 LONG_NUMBERS = (-1, -(2**31), 2**32, 2**62)
-FLOATS = (0.0, -1.0, 1e-30, 1e30, float("inf"), float("-inf"), float("nan"))
+FLOATS = (0.0, -1.0, 1e-30, 1e14, 1e30, float("inf"), float("-inf"), float("nan"))
 ALIGNMENT = 32
 
 
@@ -63,11 +63,14 @@ def sound(request: pytest.FixtureRequest, shared_folder: Path, vocabulary: Path,
 
 
 def test_a_file_with_one_thing_wrong_is_prepared_or_refused(sound: Path, tmp_path: Path) -> None:
-    prepare(sound)
     assert not read_model_facts(sound).refusal
     with open_gguf(sound) as file:
         prefix = f"{file.get_str('general.architecture')}."
         mutants = [*with_wrong_keys(file, prefix), *with_wrong_tensors(file)]
+        copy = written({key: metadata_entry(file, key) for key in file.metadata}, tensors_of(file))
+    path = tmp_path / "copy.gguf"
+    path.write_bytes(copy)
+    prepare(path)
     assert try_all(mutants, 40, tmp_path / "mutant.gguf", prepare) > 20
 
 
@@ -114,7 +117,7 @@ def read_texts(path: Path) -> None:
 def with_wrong_keys(file: GgufFile, prefix: str) -> Iterator[Mutant]:
     """Yields files with one key wrong, and which one."""
     entries = {key: metadata_entry(file, key) for key in file.metadata}
-    tensors: Tensors = {name: (info.shape, info.type_id) for name, info in file.tensors.items()}
+    tensors = tensors_of(file)
     for key in entries:
         if key.startswith(prefix):
             yield f"{key} is missing", partial(written, {**entries, key: b""}, tensors)
@@ -125,7 +128,7 @@ def with_wrong_keys(file: GgufFile, prefix: str) -> Iterator[Mutant]:
 def with_wrong_tensors(file: GgufFile) -> Iterator[Mutant]:
     """Yields files with one tensor wrong, and which one."""
     entries = {key: metadata_entry(file, key) for key in file.metadata}
-    tensors: Tensors = {name: (info.shape, info.type_id) for name, info in file.tensors.items()}
+    tensors = tensors_of(file)
     for name, info in file.tensors.items():
         if re.match(r"blk\.(?!0\.)", name):
             continue  # as in the first block
@@ -133,6 +136,11 @@ def with_wrong_tensors(file: GgufFile) -> Iterator[Mutant]:
         for shape, type_id in wrong_tensors(info):
             yield f"{name}: {shape} {type_id}", partial(written, entries, {**tensors, name: (shape, type_id)})
     yield "a tensor more", partial(written, entries, {**tensors, "blk.0.attn_more.weight": ((32,), 0)})
+
+
+def tensors_of(file: GgufFile) -> Tensors:
+    """Returns the shapes and types of a file's tensors."""
+    return {name: (info.shape, info.type_id) for name, info in file.tensors.items()}
 
 
 def wrong_entries(file: GgufFile, key: str) -> Iterator[bytes]:
@@ -145,6 +153,7 @@ def wrong_entries(file: GgufFile, key: str) -> Iterator[bytes]:
         yield scalar(key, ValueType.INT64, number)
     for fraction in FLOATS:
         yield scalar(key, ValueType.FLOAT32, fraction)
+    yield scalar(key, ValueType.FLOAT64, 1e300)
     yield scalar(key, ValueType.BOOL, 1)
     yield scalar(key, ValueType.STRING, "\x1b[31m\u202e" * 20)
     for kind in (ValueType.UINT32, ValueType.FLOAT32, ValueType.BOOL, ValueType.STRING):
@@ -167,11 +176,13 @@ def wrong_tensors(info: TensorInfo) -> Iterator[tuple[Sequence[int], int]]:
 
 
 def written(entries: dict[str, bytes], tensors: Tensors) -> bytes:
-    """Returns a file with all tensors zero; one whose rows are no blocks of its type stays as it is declared."""
-    rows, offset = [], 0
+    """Returns a file with these entries and tensors. Floats are 1, as divisors must not be 0; all others are zeros."""
+    rows, data = [], b""
     for name, (shape, type_id) in tensors.items():
-        rows.append(tensor(name, shape, type_id, offset))
-        kind = TENSOR_TYPES[type_id]
-        size = int(np.prod(shape, dtype=np.int64)) // kind.block_elements * kind.block_bytes
-        offset += size + -size % ALIGNMENT
-    return gguf_bytes([entry for entry in entries.values() if entry], rows, bytes(offset))
+        rows.append(tensor(name, shape, type_id, len(data)))
+        kind, count = TENSOR_TYPES[type_id], int(np.prod(shape, dtype=np.int64))
+        content = (
+            np.ones(count, "<f4").tobytes() if type_id == 0 else bytes(count // kind.block_elements * kind.block_bytes)
+        )
+        data += content + bytes(-len(content) % ALIGNMENT)
+    return gguf_bytes([entry for entry in entries.values() if entry], rows, data)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.plan.sizes.key_files import REQUIRED, Setting, integer, number, read_changed, sizes_of, text
+from tests.engine.plan.sizes.key_files import REQUIRED, Setting, integer, number, read_as, read_changed, sizes_of, text
 from tests.fakes.tiny_model import (
     SCALING_FACTOR,
     ScalingKind,
@@ -148,10 +148,15 @@ def test_a_size_that_is_no_integer_is_refused(read: Read, key: str, value: Setti
         "rope.scaling.attn_factor",
     ],
 )
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_number_that_is_not_finite_is_refused(read: Read, key: str, value: float) -> None:
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e30])
+def test_a_number_that_is_not_finite_or_huge_is_refused(read: Read, key: str, value: float) -> None:
     with pytest.raises(ModelFileError, match=f"'llama.{key}'"):
         read({f"llama.{key}": number(value)})
+
+
+def test_a_factor_that_comes_out_too_large_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"factor of logits .* 1e\+32, is too large"):
+        read_as(tmp_path, "minicpm", {"logit_scale": number(1e-32)})
 
 
 @pytest.mark.parametrize(

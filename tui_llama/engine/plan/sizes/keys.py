@@ -1,6 +1,5 @@
 """The metadata keys of one architecture, read and checked one by one."""
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
@@ -12,7 +11,9 @@ from tui_llama.engine.tensors.hyperparameters import MAX_LAYERS, MAX_SIZE, MAX_V
 from tui_llama.errors import ModelFileError
 
 OTHER_MODEL_HINT: Final = "Choose another model, or a newer version of this program."
-_HINT: Final = "Choose another file of the same model; this one was not converted properly."
+MAX_NUMBER: Final = 1e15
+"""Of what is no whole number; so that a float32 can hold products of a few of them."""
+NOT_CONVERTED_HINT: Final = "Choose another file of the same model; this one was not converted properly."
 
 
 class Keys:
@@ -105,12 +106,12 @@ class Keys:
         return [int(value) for value in self.file.get_int_array(self._full(key))]
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Returns a finite number."""
+        """Returns a number of at most `MAX_NUMBER`, with either sign."""
         self.used.add(key)
         full = self._full(key)
         number = self.file.get_float(full) if default is None else self.file.get_float(full, default)
-        if not math.isfinite(number):
-            raise self.refuse(key, f"{number} is not a finite number")
+        if not abs(number) <= MAX_NUMBER:
+            raise self.refuse(key, f"{number} is not a number between -{MAX_NUMBER:g} and {MAX_NUMBER:g}")
         return number
 
     def positive(self, key: str, default: float | None = None) -> float:
@@ -143,7 +144,7 @@ class Keys:
             raise self.refuse(key, f"{size} is not between {least} and {most}")
         return size
 
-    def refuse(self, key: str, what: str, hint: str = _HINT) -> ModelFileError:
+    def refuse(self, key: str, what: str, hint: str = NOT_CONVERTED_HINT) -> ModelFileError:
         """Makes the error that says what is wrong with a key, for the caller to raise."""
         return self.file.refuse(f"metadata key {self._full(key)[:80]!a}: {what}", hint)
 

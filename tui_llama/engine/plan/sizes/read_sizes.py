@@ -12,7 +12,7 @@ from tui_llama.engine.gguf.file import GgufFile
 from tui_llama.engine.layouts.attention import MOST_ROWS
 from tui_llama.engine.plan.architectures.declaration import Architecture
 from tui_llama.engine.plan.sizes.experts import read_experts
-from tui_llama.engine.plan.sizes.keys import OTHER_MODEL_HINT, Keys
+from tui_llama.engine.plan.sizes.keys import NOT_CONVERTED_HINT, OTHER_MODEL_HINT, Keys
 from tui_llama.engine.plan.sizes.latent import check_latent, read_latent
 from tui_llama.engine.plan.sizes.rotations import ASSUMED_CONTEXT, read_rotation
 from tui_llama.engine.plan.sizes.windows import read_windows
@@ -29,6 +29,8 @@ from tui_llama.engine.tensors.hyperparameters import (
 _NO_CONTEXT_NOTICE: Final = (
     f"The model file does not give the length of its context (context_length is 0); {ASSUMED_CONTEXT} is assumed."
 )
+_LARGEST_NUMBER: Final = 1e30
+"""Of factors and caps, far above all of real models and below the largest float32, 3e38."""
 _EPSILON_KEYS: Final = {"rms": "attention.layer_norm_rms_epsilon", "layer": "attention.layer_norm_epsilon"}
 
 
@@ -69,7 +71,25 @@ def read_sizes(file: GgufFile, architecture: Architecture) -> ReadSizes:
         layer_embedding_size=_layer_embedding_size(keys, architecture),
         notices=() if declared_context else (_NO_CONTEXT_NOTICE,),
     )
+    _check_factors(file, sizes)
     return ReadSizes(sizes, frozenset(keys.used), keys.predicting_blocks)
+
+
+def _check_factors(file: GgufFile, sizes: Hyperparameters) -> None:
+    """Checks that what is computed from several keys is still a number for kernels, which take float32."""
+    factors = {
+        "factor of embeddings": sizes.embedding_scale,
+        "factor of layers": sizes.residual_scale,
+        "factor of logits": sizes.logit_scale,
+        "cap of logits": sizes.logit_cap,
+    }
+    for layer in sizes.layers:
+        factors |= {"factor of scores": layer.attention_scale, "cap of scores": layer.score_cap}
+        if layer.rotation is not None:
+            factors["factor of rotations"] = layer.rotation.scaling.magnitude
+        for name, number in factors.items():
+            if not abs(number) <= _LARGEST_NUMBER:
+                raise file.refuse(f"the {name} that its keys give, {number:g}, is too large", NOT_CONVERTED_HINT)
 
 
 def _layers(keys: Keys, architecture: Architecture, context_length: int) -> tuple[LayerSizes, ...]:
