@@ -19,6 +19,7 @@ from tui_llama.controllers.attaching.path_completion import PathCompletion
 from tui_llama.controllers.attaching.path_lookup import PathLookup
 from tui_llama.controllers.attaching.pending import PendingAttachments
 from tui_llama.controllers.chats import ChatsController, make_chat
+from tui_llama.controllers.choosing.bounds import BoundsController
 from tui_llama.controllers.choosing.personas import PersonasController, persona_choices
 from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
@@ -165,7 +166,7 @@ class ChatApp(WidgetReports):
         self._system_prompt = SystemPromptController(chats, self._draft, self._idle_prefill, self, run)
         self._personas = PersonasController(chats, self._system_prompt, self.models, models, self, run)
         self._sampling, self._reply_start = SamplingController(chats, self), ReplyStartController(chats, self)
-        self._thinking = ThinkingController(chats, self)
+        self._thinking, self._bounds = ThinkingController(chats, self), BoundsController(chats, self)
 
     def _wire_completion(self, models: "ModelSource", settings: "Settings") -> None:
         """Makes what completes the word that is written."""

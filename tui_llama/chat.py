@@ -65,11 +65,22 @@ class Thinking(StrEnum):
     HIGH = "high"
 
 
+class AnswerBounds(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What binds an answer: a JSON schema, or a grammar in GBNF; "" for none. At most one of them is given."""
+
+    json_schema: str = ""
+    grammar: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.json_schema or self.grammar)
+
+
 class ChatChoices(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the user has chosen for one chat, in place of the settings.
 
     `sampling` holds values by the names of `SamplingSettings`. `thinking` None and `thinking_tokens` None take the
-    settings. Every answer of the chat begins with `reply_start`. `persona` is the name of the one that was taken last.
+    settings. Every answer of the chat begins with `reply_start`, and `bounds` bind it. `persona` is the name of the one
+    that was taken last.
     """
 
     sampling: Mapping[str, Value] = {}
@@ -77,6 +88,7 @@ class ChatChoices(msgspec.Struct, frozen=True, omit_defaults=True):
     thinking_tokens: Count | None = None
     reply_start: str = ""
     persona: str = ""
+    bounds: AnswerBounds | None = None
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
@@ -102,6 +114,8 @@ class Usage(msgspec.Struct, frozen=True):
     read. At the end the cache holds `context_used` tokens of the `context_size` that it can hold. `drafted_tokens` were
     guessed from the text in the context, and `accepted_tokens` of them were right.
 
+    `is_incomplete` says that a grammar or a JSON schema bound the answer, and the answer ended before it fits.
+
     Of the generated tokens, `thought_tokens` are a thought, which took `thought_seconds`.
 
     A server may tell less. `first_token_seconds` is the time from the request to the first token as this program has
@@ -124,3 +138,4 @@ class Usage(msgspec.Struct, frozen=True):
     knows_reused: bool = True
     thought_tokens: Count = 0
     thought_seconds: Seconds = 0.0
+    is_incomplete: bool = False

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from tui_llama.chat import ChatChoices
+from tui_llama.chat import AnswerBounds, ChatChoices
 from tui_llama.chats.chat_date import local_now
 from tui_llama.chats.database.moments import new_moment
 from tui_llama.chats.journal import Journal
@@ -27,6 +27,7 @@ class ChatFacts:
         system_prompt: What the model is told before all messages; empty for nothing.
         choices: What was chosen for this chat in place of the settings.
         next_reply_start: How the next answer begins, and no other one; empty for as the choices say. It is not stored.
+        next_bounds: What binds the next answer, and no other one; None for as the choices say. It is not stored.
         is_unread: Whether an answer has ended in it, while another chat was on the screen, that nobody has seen.
         is_incognito: Whether it has a journal of its own, which writes nothing to the disk and tells no other chat.
     """
@@ -42,6 +43,7 @@ class ChatFacts:
         self.system_prompt = system_prompt
         self.choices = ChatChoices()
         self.next_reply_start = ""
+        self.next_bounds: AnswerBounds | None = None
         self._begun_at: datetime | None = None
         self.is_unread = False
 
@@ -85,6 +87,11 @@ class ChatFacts:
     def reply_start(self) -> str:
         """How the next answer begins; empty for any beginning."""
         return storable(self.next_reply_start or self.choices.reply_start)
+
+    @property
+    def bounds(self) -> AnswerBounds:
+        """What binds the next answer; empty for nothing."""
+        return self.next_bounds or self.choices.bounds or AnswerBounds()
 
     def rename(self, title: str) -> None:
         """Gives the chat another title; a new chat keeps it until it is written."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from tui_llama.attachments.prompt_text import with_attachments
-from tui_llama.chat import Attachment, ChatMessage, Role, StopReason, Usage
+from tui_llama.chat import AnswerBounds, Attachment, ChatMessage, Role, StopReason, Usage
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import MessageState, StoredMessage
 
@@ -14,7 +14,8 @@ class Entry:
 
     An answer's `thought` is what the model thought before its text. `message_id` is its id in the chat's record. An
     answer whose `stop_reason` is None is under way, or was interrupted; of one whose `prompt_is_known`, the record
-    has all tokens. One that `may_repeat` itself was let go on after a loop. The last message may be one that
+    has all tokens. One that `may_repeat` itself was let go on after a loop. What `bounds` an answer of this run of the
+    program is remembered until it is complete. The last message may be one that
     `is_replied_to` on another branch. `version` counts from 1, of `version_count` messages in the same place.
     """
 
@@ -26,6 +27,7 @@ class Entry:
     usage: Usage | None = None
     prompt_is_known: bool = field(default=False, compare=False)
     may_repeat: bool = field(default=False, compare=False)
+    bounds: AnswerBounds | None = field(default=None, compare=False)
     is_replied_to: bool = False
     version: int = 1
     version_count: int = 1

@@ -55,7 +55,7 @@ class StartOfReply:
 
 def _ending_words(event: Finished, incomplete: str) -> str:
     """Returns what is to be said of the end of an answer; empty where it is complete."""
-    return "; ".join(filter(None, (_cut_off_words(event), incomplete if event.is_incomplete else "")))
+    return "; ".join(filter(None, (_cut_off_words(event), incomplete if event.usage.is_incomplete else "")))
 
 
 def _cut_off_words(event: Finished) -> str:

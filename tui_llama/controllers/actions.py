@@ -8,6 +8,7 @@ from textual.screen import Screen
 
 from tui_llama.controllers.attaching.attachments import AttachmentsController
 from tui_llama.controllers.chats import ChatsController
+from tui_llama.controllers.choosing.bounds import BoundsController
 from tui_llama.controllers.choosing.personas import PersonasController
 from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
@@ -52,6 +53,7 @@ class CommandActions(PreferenceActions):
     _system_prompt: SystemPromptController
     _texts: TextsController
     _thinking: ThinkingController
+    _bounds: BoundsController
     _turn: TurnController
 
     def action_command_palette(self) -> None:
@@ -146,6 +148,14 @@ class CommandActions(PreferenceActions):
     def action_choose_thinking(self, choice: str = "") -> None:
         """Lets the model think in this chat or not; tells what is in effect where no choice is given."""
         self._thinking.choose(choice)
+
+    def action_choose_json(self, schema: str = "") -> None:
+        """Lets answers be JSON, of a schema where one is given."""
+        self._bounds.choose_json(schema)
+
+    def action_choose_grammar(self, grammar: str = "") -> None:
+        """Lets answers fit a grammar; tells what is in effect where none is given."""
+        self._bounds.choose_grammar(grammar)
 
     def action_answer_now(self) -> None:
         """Ends the thought that the model is in, so that it answers."""

@@ -132,15 +132,11 @@ TOKENISED_AGAIN = "This chat was held with another vocabulary; its text is token
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """The answer has ended; the last event of a turn. The engine may save its state afterwards.
-
-    `is_incomplete` says that a grammar or JSON schema binds the answer, and the answer ended before it fits.
-    """
+    """The answer has ended; the last event of a turn. The engine may save its state afterwards."""
 
     turn: int
     stop_reason: StopReason
     usage: Usage
-    is_incomplete: bool = False
 
 
 class IdlePrefillProgress(msgspec.Struct, frozen=True, tag=True):

@@ -182,6 +182,28 @@ COMMANDS = (
         ),
     ),
     Command(
+        "choose_json",
+        "JSON",
+        "Let all answers be JSON, or the next one: of a schema that you write or name as a file, or of any",
+        ("json",),
+        argument="schema",
+        choices=(
+            Choice("once", "The next answer only"),
+            Choice("off", "Answers as the model likes"),
+        ),
+    ),
+    Command(
+        "choose_grammar",
+        "Grammar",
+        "Let all answers fit a grammar in GBNF, or the next one; written here, or the name of a file",
+        ("grammar",),
+        argument="rules",
+        choices=(
+            Choice("once", "The next answer only"),
+            Choice("off", "Answers as the model likes"),
+        ),
+    ),
+    Command(
         "answer_now",
         "Answer now",
         "End the thought; the answer begins. Servers cannot",

@@ -45,6 +45,7 @@ _NOT_NOW: Final = {
     conversation.LoadModel: "The engine is busy. Esc stops it.",
     conversation.Stop: "There is nothing to stop.",
 }
+_JSON_BEGINS: Final = ("", "{", "[", '"')
 _GO_ON = next(f"{command.shown_keys} goes on" for command in COMMANDS if command.name == "continue_answer")
 _AGAIN = next(f"{command.shown_keys} answers again" for command in COMMANDS if command.name == "regenerate")
 _READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
@@ -67,9 +68,16 @@ def note_of(entry: Entry, *, is_last: bool = False, model: ModelInfo | None = No
         ending = _ENDINGS.get(entry.stop_reason, "")
     if _has_ended_without_text(entry):
         ending = "ended without an answer"
+    if ending and entry.usage is not None and entry.usage.is_incomplete:
+        ending = f"{ending} · {_incomplete_words(entry.text)}"
     version = f"version {entry.version} of {entry.version_count}" if entry.version_count > 1 else ""
     key = _next_key(entry, model) if ending and is_last else ""
     return " · ".join(part for part in (ending, key, version) if part)
+
+
+def _incomplete_words(text: str) -> str:
+    """Returns what is said of a bound answer that ended too soon: what it was to be shows in how it begins."""
+    return "the JSON is not complete" if text.lstrip()[:1] in _JSON_BEGINS else "it does not fit its grammar yet"
 
 
 def _next_key(entry: Entry, model: ModelInfo | None) -> str:

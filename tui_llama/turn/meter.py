@@ -78,6 +78,7 @@ class TurnMeter:
         self._first_token_at = self._last_token_at = 0.0
         self._asked_at: float | None = None
         self._waited_seconds: float | None = None
+        self._is_compiling = False
 
     def note_asked(self, now: float) -> None:
         """Notes that the engine gets the request now: from here a server's time to the first token counts."""
@@ -86,6 +87,10 @@ class TurnMeter:
     def note_ready(self, ready_tokens: int, certain_tokens: int) -> None:
         """Notes how many of the next prompt's certain tokens idle prefill has read."""
         self._ready_tokens, self._certain_tokens = ready_tokens, certain_tokens
+
+    def note_grammar(self, done: int, total: int) -> None:
+        """Notes how many steps of compiling the grammar of the answer are done."""
+        self._is_compiling = done < total
 
     def note_prompt(
         self, reused_tokens: int, done_tokens: int, total_tokens: int, now: float, cause: RereadCause | None = None
@@ -175,6 +180,8 @@ class TurnMeter:
         return f"loading · {self._load_stage} {self._load_fraction:.0%}".replace("%", " %")
 
     def _reading_words(self) -> str:
+        if self._is_compiling:
+            return "compiling the grammar"
         if not self._total_tokens:
             return f"waiting for {self.server}" if self.server else "reading the prompt"
         words = f"reading {self._done_tokens:,} / {self._total_tokens:,}"

@@ -125,6 +125,9 @@ class Reply:
         match event:
             case events.PromptEncoded():
                 self._take_prompt(event)
+            case events.GrammarProgress(done=done, total=total):
+                user.meter.note_grammar(done, total)
+                user.view.show_figures()
             case events.PromptProgress(reused_tokens=reused, done_tokens=done, total_tokens=total, reread_cause=cause):
                 user.meter.note_prompt(reused, done, total, monotonic(), cause)
                 user.advance(conversation.PromptAdvanced(number))

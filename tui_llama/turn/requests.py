@@ -59,6 +59,8 @@ class RequestMaker:
         fed = self._fed(await chat.ledger())
         sampling, given_sampling = self.sampling(chat).sampling, self._given_sampling(chat)
         self.once = {}
+        bounds = chat.entries[-1].bounds = chat.bounds
+        chat.next_bounds = None
         return ReplyRequest(
             turn=number,
             messages=chat.prompt_messages(),
@@ -75,6 +77,8 @@ class RequestMaker:
             thinking=self.thinking(chat)[0],
             thinking_tokens=self.thinking(chat)[1],
             reply_start=reply_start,
+            json_schema=bounds.json_schema,
+            grammar=bounds.grammar,
         )
 
     async def continuation(self, number: int, chat: OpenChat) -> CompleteRequest:
@@ -86,6 +90,7 @@ class RequestMaker:
         settings, may_repeat = self.of_model, chat.entries[-1].may_repeat
         ledger, answer_tokens = await chat.ledger_to_go_on()
         fed = self._fed(ledger)
+        bounds = chat.bounds if chat.entries[-1].bounds is None else chat.entries[-1].bounds
         has_tokens = self._has_exact_tokens and ledger.writes_end_in(self._vocabulary)
         return CompleteRequest(
             turn=number,
@@ -106,6 +111,8 @@ class RequestMaker:
             thinking_tokens=self.thinking(chat)[1],
             answer_tokens=answer_tokens if fed.token_ids and not fed.lacks_newest and not ledger.lacks_end else 0,
             messages=() if has_tokens else chat.messages(),
+            json_schema=bounds.json_schema,
+            grammar=bounds.grammar,
         )
 
     async def idle_prefill(self, chat: OpenChat, draft: str) -> IdlePrefillRequest:

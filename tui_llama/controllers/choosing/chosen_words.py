@@ -1,6 +1,6 @@
 """What was chosen for the chat on the screen, in the few words that the status line has room for."""
 
-from tui_llama.chat import ChatChoices
+from tui_llama.chat import AnswerBounds, ChatChoices
 from tui_llama.controllers.choosing.reply_start import quoted
 from tui_llama.controllers.choosing.set_argument import shown_value
 from tui_llama.text_safety import sanitize_line
@@ -16,14 +16,14 @@ class ChosenWords(OfShownChat):
 
     def __init__(self, live_chats: LiveChats) -> None:
         super().__init__(live_chats)
-        self._made_of: tuple[ChatChoices, str, str, object] | None = None
+        self._made_of: tuple[ChatChoices, str, AnswerBounds, str, object] | None = None
         self._words = ""
 
     def words(self) -> str:
         """Returns what differs in this chat from what it would be without a choice; empty where nothing does."""
         driver = self._turn_driver
         chat, settings = driver.chat, driver.requests.of_model
-        made_of = (chat.choices, chat.reply_start, driver.model_path, settings)
+        made_of = (chat.choices, chat.reply_start, chat.bounds, driver.model_path, settings)
         if made_of != self._made_of:
             self._made_of, self._words = made_of, self._chosen()
         return self._words
@@ -32,7 +32,13 @@ class ChosenWords(OfShownChat):
         chat = self._turn_driver.chat
         persona = sanitize_line(chat.choices.persona)
         start = f"begins {quoted(chat.reply_start)}" if chat.reply_start else ""
-        return " · ".join(part for part in (persona, *self._sampling(), self._thinking(), start) if part)
+        parts = (persona, *self._sampling(), self._thinking(), start, self._bounds())
+        return " · ".join(part for part in parts if part)
+
+    def _bounds(self) -> str:
+        chat = self._turn_driver.chat
+        kind = "grammar" if chat.bounds.grammar else "JSON" if chat.bounds else ""
+        return f"{kind} once" if chat.next_bounds and kind else kind
 
     def _thinking(self) -> str:
         choices, words = self._turn_driver.chat.choices, []

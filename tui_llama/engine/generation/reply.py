@@ -123,7 +123,7 @@ class Reply:
             reason = yield from self._generate(logits, ahead)
         usage = self._usage()
         self._drop_moved_tokens()
-        yield Finished(self._turn, reason, usage, self._grammar is not None and not self._grammar.is_complete)
+        yield Finished(self._turn, reason, usage)
 
     # --- encode ---------------------------------------------------------------------------------------------
 
@@ -370,6 +370,7 @@ class Reply:
             accepted_tokens=cost.accepted_tokens,
             thought_tokens=self._thinking.tokens,
             thought_seconds=self._thinking.seconds,
+            is_incomplete=self._grammar is not None and not self._grammar.is_complete,
         )
 
 

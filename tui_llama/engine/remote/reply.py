@@ -82,7 +82,8 @@ class RemoteReply:
         """Returns the end of a reply with the note that an answer which was cut off does not fit its grammar."""
         is_bound = bool(self._request.json_schema or self._request.grammar)
         is_cut = finished.stop_reason not in ENDED_BY_ITSELF
-        return msgspec.structs.replace(finished, is_incomplete=True) if is_bound and is_cut else finished
+        usage = msgspec.structs.replace(finished.usage, is_incomplete=is_bound and is_cut)
+        return msgspec.structs.replace(finished, usage=usage)
 
     async def _replied(self, tell: TellReply) -> ReplyEvent:
         messages = self._messages()

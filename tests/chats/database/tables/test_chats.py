@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.fakes.clock import BERLIN, NEW_YORK, Clock
-from tui_llama.chat import ChatChoices, Thinking
+from tui_llama.chat import AnswerBounds, ChatChoices, Thinking
 from tui_llama.chats.chat_date import date_text, local_now
 from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.store import Store
@@ -131,7 +131,9 @@ def test_the_beginning_of_a_chat_is_kept_with_its_offset_and_can_be_another(stor
 
 
 def test_what_was_chosen_for_a_chat_is_kept(store: Store) -> None:
-    choices = ChatChoices({"temperature": 0.2, "seed": None}, Thinking.LOW, 300, "Sure:\ud800", "pirate")
+    choices = ChatChoices(
+        {"temperature": 0.2, "seed": None}, Thinking.LOW, 300, "Sure:\ud800", "pirate", AnswerBounds("{}")
+    )
     chat_id = store.create_chat(choices=choices)
     kept = msgspec.structs.replace(choices, reply_start="Sure:\ufffd")
 

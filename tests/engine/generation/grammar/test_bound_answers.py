@@ -86,8 +86,8 @@ def test_whatever_the_model_wants_a_finished_answer_is_json_of_the_schema(
     sampling = replace(WILD, seed=seed)
     events = answer(replace(QUESTION, sampling=sampling, json_schema=json.dumps(schema), max_tokens=2000))
     finish = finish_of(events)
-    assert finish.is_incomplete == (finish.stop_reason is not StopReason.END_OF_GENERATION)
-    if not finish.is_incomplete:
+    assert finish.usage.is_incomplete == (finish.stop_reason is not StopReason.END_OF_GENERATION)
+    if not finish.usage.is_incomplete:
         assert fits(json.loads(text_of(events)))
 
 
@@ -97,7 +97,7 @@ def test_speculation_changes_nothing_of_a_bound_answer(seed: int, draft_max: int
     request = replace(QUESTION, sampling=replace(WILD, seed=seed), json_schema=json.dumps(PERSON), max_tokens=150)
     plain, ahead = (answer(replace(request, draft_max=most)) for most in (0, draft_max))
     assert tokens_of(plain) == tokens_of(ahead)
-    assert finish_of(plain).is_incomplete == finish_of(ahead).is_incomplete
+    assert finish_of(plain).usage.is_incomplete == finish_of(ahead).usage.is_incomplete
     assert finish_of(ahead).usage.accepted_tokens > 0
 
 
@@ -134,12 +134,12 @@ def test_an_answer_that_is_cut_off_says_that_it_is_incomplete(reason: StopReason
     most = 5 if reason is StopReason.LENGTH else None
     model = FakeModel(answering('{"aaaaaaaaaaaaaaaaaaaaaaaaaaaaa'), context_size=48)
     finish = finish_of(answer(replace(QUESTION, json_schema="{}", max_tokens=most), model))
-    assert (finish.stop_reason, finish.is_incomplete) == (reason, True)
+    assert (finish.stop_reason, finish.usage.is_incomplete) == (reason, True)
 
 
 def test_an_answer_that_was_cut_off_where_the_grammar_accepts_is_complete() -> None:
     finish = finish_of(answer(replace(QUESTION, grammar="root ::= [a-z]+", max_tokens=3)))
-    assert (finish.stop_reason, finish.is_incomplete) == (StopReason.LENGTH, False)
+    assert (finish.stop_reason, finish.usage.is_incomplete) == (StopReason.LENGTH, False)
 
 
 def test_a_model_that_may_not_end_its_answer_ends_it_where_nothing_else_is_left() -> None:
@@ -163,7 +163,7 @@ def test_a_loop_that_the_grammar_wants_is_no_loop() -> None:
     assert finish_of(answer(wanted, model)).stop_reason is StopReason.END_OF_GENERATION
     chosen = replace(wanted, grammar='root ::= ("over and over again ")*')
     finish = finish_of(answer(chosen, FakeModel(answering("over and over again " * 40), context_size=4096)))
-    assert (finish.stop_reason, finish.is_incomplete) == (StopReason.LOOP, False)
+    assert (finish.stop_reason, finish.usage.is_incomplete) == (StopReason.LOOP, False)
 
 
 def test_a_cut_answer_goes_on_within_its_grammar() -> None:
@@ -255,7 +255,7 @@ def thinking_model(text: str, template: str, marker: str) -> FakeModel:
 def test_a_thought_is_free_and_the_text_behind_it_is_bound(said: str, template: str, marker: str) -> None:
     events = answer(replace(QUESTION, grammar='root ::= "yes" | "no"'), thinking_model(said, template, marker))
     assert (thought_of(events), text_of(events)) == ("So no.", "no")
-    assert not finish_of(events).is_incomplete
+    assert not finish_of(events).usage.is_incomplete
 
 
 def test_a_model_that_is_not_to_think_begins_no_thought() -> None:
@@ -267,7 +267,7 @@ def test_a_model_that_is_not_to_think_begins_no_thought() -> None:
 def test_an_answer_does_not_end_within_its_thought() -> None:
     model = thinking_model("<think>\n", QWEN3, "assistant\n")
     finish = finish_of(answer(replace(QUESTION, grammar='root ::= "a"*', max_tokens=30), model))
-    assert (finish.stop_reason, finish.is_incomplete) == (StopReason.LENGTH, True)
+    assert (finish.stop_reason, finish.usage.is_incomplete) == (StopReason.LENGTH, True)
 
 
 def test_a_thought_that_is_closed_for_the_model_is_followed_by_the_bound_text() -> None:

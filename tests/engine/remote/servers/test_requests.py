@@ -181,7 +181,7 @@ async def test_a_bound_answer_that_was_cut_off_is_incomplete() -> None:
     async with chatting(PLAIN) as chat:
         for request, is_incomplete in ((reply_request(json_schema="{}"), True), (reply_request(), False)):
             events = await chat.ask(wire.plain(("{",), "length"), request=request)
-            assert finish_of(events).is_incomplete == is_incomplete
+            assert finish_of(events).usage.is_incomplete == is_incomplete
 
 
 @every_kind

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from tui_llama.chat import Attachment, ChatChoices, Role, StopReason, Usage
+from tui_llama.chat import AnswerBounds, Attachment, ChatChoices, Role, StopReason, Usage
 from tui_llama.chats.chat_date import date_from
 from tui_llama.chats.database.moments import time_from
 from tui_llama.chats.stored import Chat, ChatSummary, MessageState, StoredBranch, StoredMessage, TreeMessage
@@ -140,8 +140,12 @@ def chat_from_row(row: ChatRow) -> Chat:
 
 def choices_text(choices: ChatChoices) -> str:
     """Returns the choices of a chat as its column holds them."""
+    bounds = choices.bounds
     kept = msgspec.structs.replace(
-        choices, reply_start=storable(choices.reply_start), persona=storable(choices.persona)
+        choices,
+        reply_start=storable(choices.reply_start),
+        persona=storable(choices.persona),
+        bounds=bounds and AnswerBounds(storable(bounds.json_schema), storable(bounds.grammar)),
     )
     return msgspec.json.encode(kept).decode()
 
