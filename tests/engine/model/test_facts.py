@@ -53,7 +53,7 @@ def test_what_nobody_foresaw_is_the_files_refusal(tiny: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
-@pytest.mark.parametrize("quantization", ["Q8_0", "Q4_K_M"])
+@pytest.mark.parametrize("quantization", ["Q8_0", "Q4_K_M", "IQ2_XXS"])
 def test_the_facts_are_those_of_the_loaded_model(architecture: Architecture, quantization: str, tmp_path: Path) -> None:
     path = make_tiny_model(tmp_path / "tiny.gguf", architecture, quantization, metadata=ADVICE)
     facts = read_model_facts(path)

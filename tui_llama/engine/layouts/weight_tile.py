@@ -174,6 +174,10 @@ class TileFormat:
         """Returns the bytes of one row of `columns` in the file."""
         return columns // self.block_columns * self.block_bytes
 
+    def bytes_in_tiles(self, stored_bytes: int) -> int:
+        """Returns the bytes that so many bytes of the file take in tiles, without what fills the last tile row up."""
+        return stored_bytes // self.block_bytes * self.tiles_of_block * self.tile_bytes // ROWS
+
     def matrix_bytes(self, rows: int, columns: int) -> int:
         """Returns the bytes of a matrix in tiles; the last tile row is filled up with zeros."""
         return -(-rows // ROWS) * (columns // self.columns) * self.tile_bytes

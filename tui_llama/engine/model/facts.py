@@ -15,7 +15,8 @@ import numpy as np
 from tui_llama.declarations import Value
 from tui_llama.engine.descriptions import Capabilities, ModelFacts, ModelInfo
 from tui_llama.engine.gguf.compiled_strings import compiled_find_strings
-from tui_llama.engine.gguf.file import GgufFile, ValueType, open_gguf
+from tui_llama.engine.gguf.file import GgufFile, TensorInfo, ValueType, open_gguf
+from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.model.coverage import check_coverage
 from tui_llama.engine.plan.architectures import architecture_named
 from tui_llama.engine.plan.sizes.read_sizes import read_sizes
@@ -131,7 +132,7 @@ def model_facts(file: GgufFile) -> ModelFacts:
         quantization=common_type(file),
         parameter_count=_parameter_count(file),
         file_bytes=file.size_bytes,
-        weight_bytes=sum(tensor.size_bytes for tensor in file.tensors.values()),
+        weight_bytes=sum(map(_bytes_in_memory, file.tensors.values())),
         bytes_read_per_token=_bytes_read_per_token(file),
         licence=_text(file, "general.license")[:_LONGEST],
         template_source=_template_source(file),
@@ -165,7 +166,15 @@ def _bytes_read_per_token(file: GgufFile, sizes: Hyperparameters | None = None) 
     """Returns the bytes of weights that one token reads; all experts count where the sizes are not known."""
     has_own_output = _OUTPUT in file.tensors
     read = [tensor for name, tensor in file.tensors.items() if name != _EMBEDDING or not has_own_output]
-    return sum(round(tensor.size_bytes * _used_share(tensor.name, sizes)) for tensor in read)
+    return sum(round(_bytes_in_memory(tensor) * _used_share(tensor.name, sizes)) for tensor in read)
+
+
+def _bytes_in_memory(tensor: TensorInfo) -> int:
+    """Returns the bytes of a tensor in tiles, which may be more than in the file; embeddings stay as they are there."""
+    layout = FORMATS.get(tensor.type_id)
+    if layout is None or layout.is_float or tensor.name == _EMBEDDING:
+        return tensor.size_bytes
+    return layout.bytes_in_tiles(tensor.size_bytes)
 
 
 def _used_share(name: str, sizes: Hyperparameters | None) -> float:
