@@ -1,8 +1,10 @@
 """What is counted for a limit: against the sums that one would do by hand."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.fakes.tiny_model import TinyShape, make_tiny_model
+from tests.fakes.tiny_model import EXPERT_COUNT, USED_EXPERTS, TinyShape, make_tiny_model
 from tui_llama.bench.machine_limits import LimitSample
 from tui_llama.bench.roofline import Cost, batch_cost, batch_lengths
 from tui_llama.engine import open_model
@@ -46,6 +48,20 @@ def test_weights_are_read_once_for_a_batch_and_the_cache_up_to_its_end(costs: di
     assert costs["prompt"].weight_bytes == costs["answer"].weight_bytes >= 4 * costs["answer"].matrix_macs
     assert costs["answer"].cache_bytes == 11 * CACHE_BYTES
     assert costs["prompt"].cache_bytes == 15 * CACHE_BYTES
+
+
+def test_a_token_reads_the_experts_that_it_uses_and_a_batch_no_expert_twice(tmp_path: Path) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf", "qwen3moe", shape=SHAPE, layers=1)
+    with open_model(path, context_size=64, threads=1) as model:
+        batches = [batch_cost(model.plan, CACHE_BYTES, 0, tokens).weight_bytes for tokens in (1, 2, 5)]
+        experts = 4 * 3 * 64 * 96
+        # The only layer is the last one, whose experts are used by the last token only.
+        assert batches == [batches[0]] * 3
+        rest = sum(step.weight_bytes for step in model.plan.steps if step.operation != "multiply_experts")
+        assert batches[0] - rest == USED_EXPERTS * experts
+        model.plan.rows["output_tokens_only"] = 0
+        batches = [batch_cost(model.plan, CACHE_BYTES, 0, tokens).weight_bytes - rest for tokens in (1, 2, 5)]
+        assert batches == [USED_EXPERTS * experts, 2 * USED_EXPERTS * experts, EXPERT_COUNT * experts]
 
 
 def test_the_longer_of_reading_and_multiplying_is_the_limit() -> None:

@@ -2,9 +2,9 @@
 
 The cost is computed from the model's plan:
 
-- *bytes read*: for every batch all tiles of all matrices, with the output matrix, and once the keys and values of the
-  tokens so far. Norms, biases, the embedding rows of the tokens and the activations, which stay in caches, are left
-  out.
+- *bytes read*: for every batch all tiles of all matrices, with the output matrix, but of experts only of as many as the
+  batch's tokens can use; and once the keys and values of the tokens so far. Norms, biases, the embedding rows of the
+  tokens and the activations, which stay in caches, are left out.
 - *multiply-accumulates*: rows × columns of every matrix for every token that goes through it. Only the last token of a
   batch goes through the output matrix and through the last layer from its attention on. The products of attention
   (queries with keys, probabilities with values, for positions up to the token's own) are counted too, as if they were
@@ -20,8 +20,11 @@ Source of the idea: Williams, Waterman and Patterson 2009 (Roofline).
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from tui_llama.bench.machine_limits import LimitSample
-from tui_llama.engine.plan.plan import Plan
+from tui_llama.engine.layouts.plan_row import PER_CHOSEN_EXPERT
+from tui_llama.engine.plan.plan import Plan, PlanStep
 
 ATTENTION = "attention"
 """The operation that reads keys and values."""
@@ -85,15 +88,23 @@ def batch_cost(plan: Plan, cache_bytes_per_token: int, first_position: int, toke
     """
     last = first_position + token_count
     all_positions = sum(range(first_position + 1, last + 1))
-    matrix_macs = attention_macs = 0
+    weight_bytes = matrix_macs = attention_macs = 0
     for row, step in zip(plan.rows, plan.steps, strict=True):
         only_last = bool(row["output_tokens_only"])
+        weight_bytes += _weight_bytes(row, step, 1 if only_last else token_count)
         matrix_macs += step.macs_per_token * (1 if only_last else token_count)
         if step.operation == ATTENTION:
             positions = last if only_last else all_positions
             attention_macs += 2 * int(row["heads"]) * int(row["head_dim"]) * positions
-    weight_bytes = sum(step.weight_bytes for step in plan.steps)
     return Cost(weight_bytes, cache_bytes_per_token * last, matrix_macs, attention_macs)
+
+
+def _weight_bytes(row: np.void, step: PlanStep, token_count: int) -> int:
+    """Returns the bytes of weights that a step reads for a batch, if its tokens use as many experts as they can."""
+    if row["per_token"] != PER_CHOSEN_EXPERT:
+        return step.weight_bytes
+    used, count = int(row["used_count"]), int(row["expert_count"])
+    return step.weight_bytes * min(count, used * token_count) // used
 
 
 def batch_lengths(token_count: int, batch_tokens: int) -> Iterator[int]:

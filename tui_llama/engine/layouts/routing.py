@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.layouts.activations import FEWEST_GROUPED_TOKENS, GROUP_TOKENS
+from tui_llama.engine.layouts.plan_row import BATCH, ROW
+from tui_llama.engine.machine.memory import padded
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
@@ -26,9 +28,9 @@ SOFTMAX, SIGMOID, SOFTMAX_OF_CHOSEN = 0, 1, 2  # what turns the router's numbers
 SOURCE_IS_A_TOKEN, SOURCE_IS_A_PAIR = 0, 1  # rows that the groups' inputs come from
 
 # Scratch memory of a kernel that calls another one: a row, a batch, the scratch memory of the inner kernel.
-BATCH_AT = 512
-INNER_SCRATCH_AT = 1024
-SCALED_INPUT_AT = 2048
+BATCH_AT = padded(ROW.itemsize, 64)
+INNER_SCRATCH_AT = BATCH_AT + padded(BATCH.itemsize, 64)
+SCALED_INPUT_AT = INNER_SCRATCH_AT + 256  # behind the scratch memory of quantising
 
 LEAST_WEIGHT_SUM = 6.103515625e-5
 """Sum of weights below which they are divided by this number instead: the smallest normal float16."""
