@@ -18,7 +18,7 @@ PROGRAM = Path(tui_llama.__file__).parent
 PLANNED = [
     *(ops.EMBED, ops.EMBED_FEW_BITS, ops.EMBED_FROM_GRID),
     *(ops.RMS_NORM, ops.SWIGLU, ops.ROTATE_QUERIES, ops.STORE_KEYS, ops.STORE_VALUES, ops.ATTENTION),
-    *(ops.CLAMPED_SWIGLU, ops.WEIGH),
+    *(ops.CLAMPED_SWIGLU, ops.GATE_BY_SIGMOID, ops.WEIGH),
     *ops.EXPERTS,
     *map(ops.quantization, (32, 256)),
     *map(ops.matrix_product, FORMATS.values()),

@@ -77,6 +77,11 @@ def attention(
     return out
 
 
+def sigmoid(x: Array) -> Array:
+    """Computes 1 / (1 + exp(-x))."""
+    return 1.0 / (1.0 + np.exp(-x))
+
+
 def swiglu(gates: Array, ups: Array) -> Array:
     """Computes silu(gates) × ups."""
     return gates / (1.0 + np.exp(-gates)) * ups

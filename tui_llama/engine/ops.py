@@ -78,6 +78,8 @@ SWIGLU: Final = _planned("gating", "swiglu")
 """SwiGLU: silu(gates) × ups."""
 GEGLU: Final = _planned("gating", "geglu")
 """GEGLU: gelu(gates) × ups."""
+GATE_BY_SIGMOID: Final = _planned("gating", "gate_by_sigmoid")
+"""sigmoid(gates) × values."""
 CLAMPED_SWIGLU: Final = _planned("gating", "clamped_swiglu")
 """SwiGLU with limits: gates · sigmoid(1.702 · gates) × (ups + 1), as in gpt-oss."""
 WEIGH: Final = _planned("gating", "weigh")
@@ -146,6 +148,7 @@ _PLAN_OPERATIONS: Final = {
             SWIGLU,
             GEGLU,
             CLAMPED_SWIGLU,
+            GATE_BY_SIGMOID,
             GELU,
             RELU_SQUARED,
             WEIGH,

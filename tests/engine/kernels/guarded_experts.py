@@ -27,7 +27,7 @@ _SIZES = (
 
 def experts() -> Iterator[Case]:
     """Yields the cases."""
-    for operation in (ops.CLAMPED_SWIGLU, ops.WEIGH):
+    for operation in (ops.CLAMPED_SWIGLU, ops.GATE_BY_SIGMOID, ops.WEIGH):
         for columns in (16, 48):
             gate = partial(_gate, operation=operation.name, columns=columns)
             yield from on_both_sides((operation,), f"{columns} columns", gate)
@@ -41,7 +41,7 @@ def experts() -> Iterator[Case]:
 
 
 def _gate(memory: GuardedMemory, operation: str, columns: int) -> None:
-    """Runs `clamped_swiglu` or `weigh`."""
+    """Runs `clamped_swiglu`, `gate_by_sigmoid` or `weigh`."""
     values, others = (
         memory.zeros((3, width), np.float32) for width in (columns, 1 if operation == "weigh" else columns)
     )

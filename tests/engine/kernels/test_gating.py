@@ -35,11 +35,14 @@ def test_swiglu_agrees_with_its_twin_also_far_from_zero(columns: int) -> None:
 
 
 @pytest.mark.parametrize("columns", [16, 96])
-def test_geglu_agrees_with_its_twin_also_far_from_zero(columns: int) -> None:
+@pytest.mark.parametrize(("name", "twin"), [("geglu", naive.gelu), ("gate_by_sigmoid", naive.sigmoid)])
+def test_other_gates_agree_with_their_twins_also_far_from_zero(
+    name: str, twin: Callable[[naive.Array], naive.Array], columns: int
+) -> None:
     gates, ups = with_far_numbers(columns), random(3, columns)
-    expected = naive.gelu(gates.astype(float)) * ups.astype(float)
+    expected = twin(gates.astype(float)) * ups.astype(float)
     fields = {"extra": address(ups), "extra_stride": ups.strides[0], "columns": columns}
-    run_kernel("geglu", {"token_count": 3}, **through(gates, gates), **fields, **PER_TOKEN)
+    run_kernel(name, {"token_count": 3}, **through(gates, gates), **fields, **PER_TOKEN)
     np.testing.assert_allclose(gates, expected, rtol=1e-5, atol=1e-6)
 
 

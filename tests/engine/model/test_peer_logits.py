@@ -41,9 +41,15 @@ LATENT: Mapping[str, Key] = {
     "attention.value_length": 32, "attention.head_count_kv": 1,
     "attention.temperature_scale": 0.3, "attention.temperature_length": 16,
 }  # fmt: skip
+UNABSORBED: Mapping[str, Key | None] = {
+    "attention.key_length_mla": None, "attention.value_length_mla": None, "attention.key_length": 24,
+    "attention.value_length": 16, "attention.head_count_kv": 4, "attention.temperature_scale": None,
+}  # fmt: skip
+WIDE = {"embedding_length": 256}  # its logits are multiplied by 256 / embedding
 
 Case = tuple[str, Mapping[str, Key | None], Sequence[str]]
 CASES: Sequence[Case] = [
+    ("afmoe", {**BEHIND_DENSE, **WINDOW, "expert_gating_func": None}, ("*exp_probs_b.bias",)),
     ("bailingmoe", BEHIND_DENSE, ()),
     ("chatglm", HALF, ("*attn_qkv*",)),
     ("deepseek", BEHIND_DENSE, ()),
@@ -54,6 +60,7 @@ CASES: Sequence[Case] = [
     ("jais2", {}, BIASES),
     ("maincoder", {}, ()),
     ("mellum", {**EXPERTS, **WINDOW, "rope.scaling.type": "linear", "rope.scaling.factor": 4.0}, ()),
+    ("minicpm3", {**LATENT, **WIDE, **UNABSORBED}, ()),
     ("minimax-m2", {**EXPERTS, **HALF, "expert_gating_func": 2}, ()),
     ("mistral4", {**BEHIND_DENSE, **LATENT}, ("*exp_probs_b.bias",)),
     ("nemotron", HALF, BIASES),

@@ -94,6 +94,7 @@ def _at_most(b: Builder, value: Value, limit: Value) -> Value:
 
 
 _gate_silu, _gate_gelu = _gated("gate_silu", _silu), _gated("gate_gelu", _gelu)
+_gate_sigmoid = _gated("gate_sigmoid", _sigmoid)
 _activate_gelu = _plain("activate_gelu", _gelu)
 _activate_relu_squared = _plain("activate_relu_squared", _relu_squared)
 
@@ -157,6 +158,20 @@ def geglu(row_address: int, batch_address: int, first: int, last: int, scratch: 
         out = row.output + token * row.output_stride
         for at in range(0, 4 * row.columns, _VECTOR_BYTES):
             _gate_gelu(np.uintp(gates + at), np.uintp(ups + at), np.uintp(out + at))
+
+
+def gate_by_sigmoid(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Computes sigmoid(gate) × up, the gated linear unit. Unit and plan row: as for `swiglu`.
+
+    Source: Dauphin et al. 2017 (Language modeling with gated convolutional networks).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = first_token(row, batch)
+    for token in range(start + first, start + last):
+        gates, ups = row.input + token * row.input_stride, row.extra + token * row.extra_stride
+        out = row.output + token * row.output_stride
+        for at in range(0, 4 * row.columns, _VECTOR_BYTES):
+            _gate_sigmoid(np.uintp(gates + at), np.uintp(ups + at), np.uintp(out + at))
 
 
 def clamped_swiglu(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:

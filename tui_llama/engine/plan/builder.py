@@ -25,7 +25,7 @@ from tui_llama.engine.tensors.matrices import Matrix
 from tui_llama.engine.tensors.weights import has_number
 
 _NORMS = {"rms": ops.RMS_NORM, "layer": ops.LAYER_NORM}
-_GATES = {"silu": ops.SWIGLU, "gelu": ops.GEGLU, "clamped_silu": ops.CLAMPED_SWIGLU}
+_GATES = {"silu": ops.SWIGLU, "gelu": ops.GEGLU, "clamped_silu": ops.CLAMPED_SWIGLU, "sigmoid": ops.GATE_BY_SIGMOID}
 _ACTIVATIONS = {"gelu": ops.GELU, "relu_squared": ops.RELU_SQUARED}
 
 

@@ -1,5 +1,6 @@
 """The architectures that the engine knows: one small declaration each, by families."""
 
+from tui_llama.engine.plan.architectures.afmoe import AFMOE
 from tui_llama.engine.plan.architectures.bailing import BAILINGMOE2
 from tui_llama.engine.plan.architectures.cohere import COHERE2, COMMAND_R
 from tui_llama.engine.plan.architectures.declaration import Architecture
@@ -26,6 +27,7 @@ from tui_llama.engine.plan.architectures.llama import (
     XVERSE,
 )
 from tui_llama.engine.plan.architectures.llama4 import LLAMA4
+from tui_llama.engine.plan.architectures.minicpm3 import MINICPM3
 from tui_llama.engine.plan.architectures.olmo import OLMO2, OLMOE
 from tui_llama.engine.plan.architectures.phi import PHI2, PHI3
 from tui_llama.engine.plan.architectures.qwen import (
@@ -45,7 +47,7 @@ from tui_llama.errors import ModelFileError
 ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
-        *(ARCEE,),
+        *(AFMOE, ARCEE),
         *(BAILINGMOE, BAILINGMOE2),
         *(CHATGLM, COHERE2, COMMAND_R),
         *(DEEPSEEK, DEEPSEEK2, DOTS1),
@@ -55,7 +57,7 @@ ARCHITECTURES = {
         *(INTERNLM2,),
         *(JAIS2,),
         *(LLAMA, LLAMA4),
-        *(MAINCODER, MELLUM, MINICPM, MINIMAX_M2, MISTRAL3, MISTRAL4),
+        *(MAINCODER, MELLUM, MINICPM, MINICPM3, MINIMAX_M2, MISTRAL3, MISTRAL4),
         *(NEMOTRON,),
         *(OLMO2, OLMOE, ORION),
         *(PANGU_EMBEDDED, PHI2, PHI3),

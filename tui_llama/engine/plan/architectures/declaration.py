@@ -32,8 +32,9 @@ SharedSizeRule: TypeAlias = Callable[["Keys", int, int], int]
 TemperatureRule: TypeAlias = Callable[["Keys"], "QueryTemperature | None"]
 NormKind: TypeAlias = Literal["rms", "layer"]
 """Root-mean-square norm (Zhang and Sennrich 2019), or one that subtracts the mean too (Ba et al. 2016)."""
-Activation: TypeAlias = Literal["silu", "gelu", "relu_squared", "clamped_silu"]
-"""SiLU; GELU in its tanh form (Hendrycks and Gimpel 2016); the square of ReLU (So et al. 2021); what gpt-oss has."""
+Activation: TypeAlias = Literal["silu", "gelu", "relu_squared", "clamped_silu", "sigmoid"]
+"""SiLU; GELU in its tanh form (Hendrycks and Gimpel 2016); the square of ReLU (So et al. 2021); what gpt-oss has;
+the sigmoid."""
 
 
 def one(keys: "Keys") -> float:
@@ -199,6 +200,7 @@ class Architecture:
         windows: Which layers have a window; None: none.
         attention_scale: Factor of scores.
         score_cap: Cap of scores.
+        has_attention_gate: What attention gives is multiplied by the sigmoid of `attn_gate` · its input.
         has_sinks: Every head has a score without a value (`attn_sinks`).
         temperature: Growth of queries with their position.
         has_temperature: Layers that have it.
@@ -226,6 +228,7 @@ class Architecture:
     windows: Windows | None = None
     attention_scale: ScaleRule = by_head_size
     score_cap: NumberRule = no_cap
+    has_attention_gate: bool = False
     has_sinks: bool = False
     temperature: TemperatureRule = lambda keys: None
     has_temperature: LayerRule = every_layer

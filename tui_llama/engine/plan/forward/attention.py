@@ -28,9 +28,11 @@ def emit_attention(
         plan.rotate_in_place(queries, layer, plan.sizes.layers[layer].head_count)
         plan.rotate_in_place(keys, layer, plan.sizes.layers[layer].kv_head_count)
         _emit_head_norms(plan, architecture, norms, (queries, keys), layer)
-        emit_scores(plan, architecture, (queries, keys, values), residual, layer, are_rotated=True)
-        return
-    emit_scores(plan, architecture, (queries, keys, values), residual, layer)
+    is_after_rotation = norms is not None and norms.is_after_rotation
+    gates = _emit_gates(plan, normed, layer) if architecture.has_attention_gate else None
+    emit_scores(
+        plan, architecture, (queries, keys, values), residual, layer, are_rotated=is_after_rotation, gates=gates
+    )
 
 
 def emit_projections(
@@ -63,10 +65,11 @@ def emit_scores(
     layer: int,
     *,
     are_rotated: bool = False,
+    gates: Values | None = None,
 ) -> None:
     """Emits what follows the projections: storing, softmax attention and the product with the output matrix.
 
-    Keys and values are None in layers that read those of another one.
+    Keys and values are None in layers that read those of another one. Gates, if any, multiply what attention gives.
     """
     queries, keys, values = queries_keys_values
     block = f"blk.{layer}."
@@ -77,11 +80,20 @@ def emit_scores(
         plan.continue_with_output_tokens()
     rotated = plan.arrange(queries, layer) if are_rotated else plan.rotate(queries, layer)
     attended = plan.attention(rotated, layer, sinks=f"{block}attn_sinks.weight" if architecture.has_sinks else "")
+    if gates is not None:
+        attended = plan.gate(gates, attended, "sigmoid")
     behind = architecture.norms.after_attention
     emit_output(
         plan, architecture, attended, block + "attn_output", residual, behind and block + behind,
         bias_required="attn_output" in architecture.required_biases,
     )  # fmt: skip
+
+
+def _emit_gates(plan: PlanWriter[Values], normed: Values, layer: int) -> Values:
+    sizes = plan.sizes.layers[layer]
+    gates = plan.buffer("attention gates", sizes.head_count * sizes.value_dim)
+    plan.multiply(normed, {f"blk.{layer}.attn_gate": gates})
+    return gates
 
 
 def _has_head_norms(plan: PlanWriter[Values], architecture: Architecture, norms: HeadNorms, layer: int) -> bool:
