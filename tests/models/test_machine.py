@@ -9,6 +9,7 @@ import pytest
 
 from tui_llama import paths
 from tui_llama.engine.descriptions import ReadSpeed
+from tui_llama.engine.machine import free_memory
 from tui_llama.models import machine
 from tui_llama.models.machine import measured_machine, processor_name, this_machine
 
@@ -24,9 +25,9 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "meminfo").write_text(MEMORY)
     (folder / "cpuinfo").write_text(PROCESSORS)
-    monkeypatch.setattr(machine, "_MEMORY_TABLE", folder / "meminfo")
+    monkeypatch.setattr(free_memory, "_MEMORY_TABLE", folder / "meminfo")
     monkeypatch.setattr(machine, "_PROCESSOR_TABLE", folder / "cpuinfo")
-    monkeypatch.setattr(machine, "_CONTROL_GROUP", folder / "cgroup")
+    monkeypatch.setattr(free_memory, "_CONTROL_GROUP", folder / "cgroup")
     return folder
 
 
@@ -139,7 +140,7 @@ def test_a_container_that_keeps_more_of_files_than_it_uses_has_its_limit(system:
 
 def test_where_nobody_tells_the_free_memory_it_is_unknown(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (system / "meminfo").unlink()
-    monkeypatch.setattr(machine, "_pages", lambda name: None)
+    monkeypatch.setattr(free_memory, "_pages", lambda name: None)
     here = this_machine()
     assert (here.memory_bytes, here.free_bytes) == (0, None)
 
@@ -261,3 +262,13 @@ def test_the_speed_is_what_the_process_prints(monkeypatch: pytest.MonkeyPatch) -
     printed = msgspec.json.encode(ReadSpeed(7e9, False))
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess("measure", 0, printed))
     assert measured_machine().read_bytes_per_second == 7e9
+
+
+def test_what_a_process_can_fill_is_the_free_memory_and_the_space_for_its_pages(system: Path) -> None:
+    assert free_memory.most_new_bytes() == 8 * MIB
+    (system / "meminfo").write_text(MEMORY + "SwapFree: 4096 kB\n")
+    assert free_memory.most_new_bytes() == 12 * MIB
+    (system / "cgroup").mkdir()
+    (system / "cgroup" / "memory.max").write_text(f"{5 * MIB}\n")
+    (system / "cgroup" / "memory.current").write_text(f"{2 * MIB}\n")
+    assert free_memory.most_new_bytes() == 3 * MIB

@@ -17,6 +17,7 @@ from tui_llama.engine import open_model
 from tui_llama.engine.events import LoadStage
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.machine.instruction_sets import available_instruction_sets
+from tui_llama.engine.model import preparation
 from tui_llama.engine.model.facts import read_model_facts
 from tui_llama.engine.model.model import Model
 from tui_llama.engine.prompt_cache.cache import PromptCache
@@ -391,3 +392,14 @@ def test_info_says_what_the_file_is(tiny: Path) -> None:
     assert info.context_size == 100
     assert info.vocab_size == model.vocab_size
     assert info.key_value_bytes_per_token == model.state_shape.token_bytes
+
+
+def test_weights_that_cannot_fit_into_memory_are_refused_before_the_system_runs_out_of_it(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "most_new_bytes", lambda: 1000)
+    with pytest.raises(ModelFileError, match=r"need 0\.0 GB of memory, but only 0\.0 GB are free"):
+        open_model(tiny)
+    monkeypatch.setattr(preparation, "most_new_bytes", lambda: None)
+    with open_model(tiny, threads=1) as model:
+        assert model.logits([1]).shape[0] == 1

@@ -25,7 +25,7 @@ from tui_llama.engine.model.facts import loaded_model_info
 from tui_llama.engine.model.fingerprint import state_fingerprint
 from tui_llama.engine.model.interface import ReportProgress
 from tui_llama.engine.model.kv_moves import PositionMoves
-from tui_llama.engine.model.preparation import prepare_model
+from tui_llama.engine.model.preparation import check_memory, prepare_model
 from tui_llama.engine.model.sequence import Sequence
 from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.plan.runner import PlanRunner
@@ -111,6 +111,7 @@ class Model:
         self.vocab_size = prepared.sizes.vocab_size
         self.state_shape = prepared.cache_shape.state
         weights = prepared.weights
+        check_memory(file, weights)
         report(LoadStage.READ, 1, 1)
         self._load_kernels(file, weights, report)
         self._repack_and_read_texts(file, weights, threads, placement, report)

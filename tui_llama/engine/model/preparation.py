@@ -6,6 +6,7 @@ What is wrong with a file shows here, except damaged vocabularies and templates.
 from dataclasses import dataclass
 
 from tui_llama.engine.gguf.file import GgufFile
+from tui_llama.engine.machine.free_memory import most_new_bytes
 from tui_llama.engine.model.coverage import check_coverage
 from tui_llama.engine.plan.architectures import architecture_named
 from tui_llama.engine.plan.builder import PlanBuilder
@@ -66,3 +67,17 @@ def prepare_model(
     builder = PlanBuilder(sizes, weights, rotary, cache_shape, batch_tokens)
     emit_forward_pass(builder, architecture)
     return PreparedModel(sizes, cache_shape, batch_tokens, weights, builder.build(), notices)
+
+
+def check_memory(file: GgufFile, weights: Weights) -> None:
+    """Refuses weights that cannot fit, before the system ends this process, or another one, for them.
+
+    Raises:
+        ModelFileError: there is less memory than the weights need.
+    """
+    most, needed = most_new_bytes(), weights.matrix_bytes
+    if most is not None and needed > most:
+        raise file.refuse(
+            f"the weights need {needed / 1e9:.1f} GB of memory, but only {most / 1e9:.1f} GB are free",
+            "Close other programs, or choose a smaller model or quantization.",
+        )
