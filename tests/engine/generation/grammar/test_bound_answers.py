@@ -91,6 +91,30 @@ def test_whatever_the_model_wants_a_finished_answer_is_json_of_the_schema(
         assert fits(json.loads(text_of(events)))
 
 
+OTHER_SAMPLING: Final[list[dict[str, Any]]] = [
+    {"temperature": 1.0, "top_k": 3, "min_keep": 50},
+    {"temperature": 3.0, "top_n_sigma": 1.0, "typical_p": 0.5},
+    {"temperature": 1.5, "xtc_probability": 1.0, "xtc_threshold": 0.0},
+    {"temperature": 2.0, "mirostat": 1},
+    {"temperature": 2.0, "mirostat": 2, "mirostat_tau": 1.0},
+    {"temperature": 2.0, "adaptive_target": 0.3},
+    {"temperature": 2.0, "dry_multiplier": 5.0, "repeat_penalty": 3.0, "logit_bias": "120+100,257+50"},
+]
+
+
+@pytest.mark.parametrize("fields", OTHER_SAMPLING, ids="-".join)
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=5)
+def test_no_way_of_sampling_leaves_the_grammar(fields: dict[str, Any], seed: int) -> None:
+    sampling = replace(WILD, seed=seed, **fields)
+    events = answer(replace(QUESTION, sampling=sampling, json_schema=json.dumps(PERSON), max_tokens=2000))
+    finish = finish_of(events)
+    if not finish.usage.is_incomplete:
+        assert is_person(json.loads(text_of(events)))
+    else:
+        assert finish.stop_reason is StopReason.LENGTH
+
+
 @given(seed=st.integers(0, 2**32 - 1), draft_max=st.integers(1, 9))
 @settings(max_examples=20)
 def test_speculation_changes_nothing_of_a_bound_answer(seed: int, draft_max: int) -> None:

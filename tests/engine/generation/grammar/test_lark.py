@@ -19,7 +19,9 @@ from tui_llama.errors import EngineError
 BYTES: Final = GrammarVocabulary(byte_tokenizer())
 SHORT_TEXTS: Final = ["".join(signs) for length in range(5) for signs in itertools.product("abc", repeat=length)]
 
-_PART = st.sampled_from(['"a"', '"b"', '"ab"', '"aab"', "[ab]", "[a-c]", '"c"', "[^a]", '"ba"', "x", "y"])
+_PART = st.sampled_from(
+    ['"a"', '"b"', '"ab"', '"aab"', "[ab]", "[a-c]", '"c"', "[^a]", '"ba"', "[a-c]*", "[bc]+", "x", "y"]
+)
 
 
 def _longer(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -71,6 +73,12 @@ def test_what_a_lexer_would_read_too_far_is_cut(written: str, texts: list[str]) 
     grammar = read_gbnf(written)
     matcher = matcher_of(grammar)
     assert [takes(matcher, text) for text in texts] == [accepts(grammar, text) for text in texts]
+
+
+def test_a_run_of_characters_is_cut_only_where_something_may_follow() -> None:
+    lark = lark_of(read_gbnf('root ::= "(" root ")" | [ -~]* | ";" [a-z]+'))
+    run = r"/(?:[\x{20}-\x{27}\x{2a}-\x{7e}])*/"
+    assert any(line.endswith(f": {run}") for line in lark.splitlines())
 
 
 def test_what_no_lexer_confuses_stays_in_one_piece() -> None:

@@ -16,6 +16,7 @@ from tui_llama.engine.generation.grammar.nodes import (
     Repeat,
     RuleName,
     Sequence,
+    code_points,
     walk,
 )
 
@@ -31,12 +32,25 @@ class CharacterClasses:
         sets = {node for rule in rules for node in walk(rule) if isinstance(node, Characters)}
         starts = {first for each in sets for first, _last in each.ranges}
         starts |= {last + 1 for each in sets for _first, last in each.ranges}
-        self._numbers = {start: number for number, start in enumerate(sorted(starts))}
+        self._starts = sorted(starts)
+        self._numbers = {start: number for number, start in enumerate(self._starts)}
         self._bits = {each: self._bits_of(each) for each in sets}
 
     def bits(self, characters: Characters) -> int:
-        """Returns the classes of a set of the grammar."""
+        """Returns the classes of a set of the grammar, or of one that was made of its classes."""
         return self._bits[characters]
+
+    def count(self, bits: int) -> int:
+        """Returns how many code points some classes have."""
+        numbers = (number for number in range(len(self._starts) - 1) if bits >> number & 1)
+        return sum(self._starts[each + 1] - self._starts[each] for each in numbers)
+
+    def characters(self, bits: int) -> Characters:
+        """Returns the characters of some classes; at least one."""
+        numbers = (number for number in range(len(self._starts) - 1) if bits >> number & 1)
+        found = Characters(code_points([(self._starts[each], self._starts[each + 1] - 1) for each in numbers]))
+        self._bits[found] = bits
+        return found
 
     def _bits_of(self, characters: Characters) -> int:
         bits = 0
@@ -101,10 +115,10 @@ class FollowSets:
                 return bits
         return bits | after
 
-    def of_leaves(self, leaves: Callable[[Node], bool], root: str) -> dict[Node, int]:
+    def of_leaves(self, leaves: Callable[[Node], bool], expanded: Callable[[Node], Node], root: str) -> dict[Node, int]:
         """Returns the nodes for which `leaves` is true, reached from the root, and the characters that may follow each.
 
-        Inside of a leaf nothing is looked at.
+        Inside of a leaf nothing is looked at, and what is no leaf is looked at as `expanded` gives it.
         """
         followed: dict[str, int] = {root: 0}
         found: dict[Node, int] = {}
@@ -113,6 +127,7 @@ class FollowSets:
             if leaves(node):
                 found[node] = found.get(node, 0) | after
                 return
+            node = expanded(node)
             match node:
                 case Sequence(parts):
                     for place, part in enumerate(parts):

@@ -59,6 +59,7 @@ class _Writer:
     def _in_rule(self, node: Node) -> str:
         if self._lexemes.is_lexeme(node):
             return self._lexeme(node)
+        node = self._lexemes.expanded(node)
         match node:
             case RuleName(name):
                 return self._rule(name)
