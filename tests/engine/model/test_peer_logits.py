@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from tests.engine.model.random_model import TOKENS, Key, write_random_model
+from tests.engine.model.test_golden_logits import fed_in_pieces
 from tests.engine.remote.servers.test_real_server import real_server
 from tui_llama.engine import open_model
 
@@ -51,7 +52,7 @@ Case = tuple[str, Mapping[str, Key | None], Sequence[str]]
 CASES: Sequence[Case] = [
     ("afmoe", {**BEHIND_DENSE, **WINDOW, "expert_gating_func": None}, ("*exp_probs_b.bias",)),
     ("bailingmoe", BEHIND_DENSE, ()),
-    ("chatglm", HALF, ("*attn_qkv*",)),
+    ("chatglm", HALF, ("*attn_qkv.weight", "*attn_qkv.bias")),
     ("deepseek", BEHIND_DENSE, ()),
     ("dots1", {**BEHIND_DENSE, "attention.head_count_kv": 4}, ("*exp_probs_b.bias",)),
     ("exaone", {}, ("output.weight",)),
@@ -97,13 +98,17 @@ def servers_answer(url: str, ids: Sequence[int]) -> npt.NDArray[np.float64]:
 
 
 @pytest.mark.parametrize(("architecture", "keys", "optional"), CASES, ids=[case[0] for case in CASES])
-def test_logits_are_those_of_llama_cpp(
+def test_logits_are_those_of_llama_cpp_and_the_same_bits_every_way(
     tmp_path: Path, architecture: str, keys: Mapping[str, Key | None], optional: Sequence[str]
 ) -> None:
     path = write_random_model(tmp_path / "model.gguf", architecture, keys, optional)
     ids = np.random.default_rng(3).integers(0, 256, max(LENGTHS)).tolist()
-    with open_model(path, threads=1, context_size=256) as model:
-        ours = log_probabilities(model.logits(ids))
+    with open_model(path, threads=2, context_size=256) as model:
+        logits = model.logits(ids)
+        assert fed_in_pieces(model, ids, tmp_path / "state.tlk").tobytes() == logits[-1].tobytes()
+    with open_model(path, threads=1, batch_tokens=7, context_size=256) as alone:
+        assert alone.logits(ids).tobytes() == logits.tobytes()
+    ours = log_probabilities(logits)
     with real_server(path) as server:
         for length in LENGTHS:
             theirs = servers_answer(server.url.removesuffix("/v1"), ids[:length])
