@@ -93,7 +93,7 @@ class TokenSequence(Protocol):
 
     @property
     def can_share_positions(self) -> bool:
-        """Whether `set_positions` works: not where layers have windows, whose positions are the places of tokens."""
+        """Whether `set_positions` works: not where layers have windows, or keys that cannot be turned."""
         ...
 
     @property

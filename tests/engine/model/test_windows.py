@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tui_llama.engine import open_model
@@ -84,3 +85,20 @@ def test_a_shifted_sequence_sees_what_it_would_see_without_rings(model: Model) -
                     sequence.extend(IDS)
                     sequence.shift(first, count)
                 assert ring.extend([3]).tobytes() == linear.extend([3]).tobytes()
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["deepseek2-nano-F16", "hunyuan-dense-pico-F16", "llama-tiny-F16"])
+def test_what_is_left_of_a_shifted_sequence_goes_on_at_its_new_positions(shared_folder: Path, name: str) -> None:
+    """In the first layer keys depend on token and position alone; where they cannot be turned, all is read again."""
+    with open_model(path_of(shared_folder, name), threads=1, context_size=256) as model:
+        ids, rest = IDS[:200], IDS[:4] + IDS[104:200]
+        with model.new_sequence() as sequence, model.new_sequence() as fresh:
+            sequence.extend(ids)
+            sequence.shift(4, 100)
+            fresh.extend(rest)
+            assert sequence.token_ids == rest
+            ours, theirs = (each.kv(0, 0, 100)[0].astype(float) for each in (sequence, fresh))
+            width = model.state_shape.key_width(model.state_shape.groups[0])
+            assert np.abs(ours - theirs)[..., :width].max() < 1e-2 * np.abs(theirs).max()
+            assert model.moves.can_turn == ("hunyuan" not in name) == (sequence.exact_tokens < 100)

@@ -102,7 +102,7 @@ def store_keys(row_address: int, batch_address: int, first: int, last: int, scra
     """Rotates the keys of each token and stores them in the cache. Unit: a token.
 
     Plan row: as for `rotate_queries`, without an output; `cache_type`, `cache_positions` and `keys_offset` say where
-    and how.
+    and how. With `rotated_dim` 0 nothing is rotated: then `extra` is 0, or the table by which the keys were before.
     """
     row, batch = row_at(row_address), batch_at(batch_address)
     for token in range(first, last):

@@ -18,6 +18,10 @@ _NO_ANGLES = np.zeros((1, 0, 2), np.float32)
 class PositionMoves:
     """Moves tokens in caches that a plan has filled.
 
+    Attributes:
+        can_turn: Whether keys can be turned for other positions: they must be stored as their rotation left them, not
+            normalised or put together afterwards.
+
     Args:
         plan: Says how each layer's keys are rotated and stored.
     """
@@ -25,13 +29,14 @@ class PositionMoves:
     def __init__(self, plan: Plan) -> None:
         is_key_row = [step.operation == ops.STORE_KEYS.name for step in plan.steps]
         self._rows = np.ascontiguousarray(plan.rows[is_key_row])
+        self.can_turn = not ((self._rows["rotated_dim"] == 0) & (self._rows["extra"] != 0)).any()
         self._rotary = plan.rotary
         self._scratch = np.zeros((2, int(self._rows["head_dim"].max())), np.float32)
 
     def can_remove(self, cache: KeyValueCache, first: int, count: int) -> bool:
-        """Tells whether layers with a window have all that they would see after `remove`."""
+        """Tells whether `remove` works: keys can be turned, and layers with a window have all that they would see."""
         length = cache.length - count
-        return all(
+        return (self.can_turn or first + count == cache.length) and all(
             not group.window or self._kept_then(cache, index, first, count) <= max(0, length - group.window + 1)
             for index, group in enumerate(cache.shape.state.groups)
         )
@@ -42,12 +47,12 @@ class PositionMoves:
         Layers with a window move only what they still see.
 
         Raises:
-            CallerError: there are no such positions, or layers with a window would lack some; see `can_remove`.
+            CallerError: there are no such positions, or it cannot be done; see `can_remove`.
         """
         if not 0 <= first <= first + count <= cache.length:
             raise CallerError(f"positions {first} to {first + count} are not all among the {cache.length} there are")
         if not self.can_remove(cache, first, count):
-            raise CallerError(f"without positions {first} to {first + count} windows would have a gap")
+            raise CallerError(f"positions {first} to {first + count} cannot be forgotten")
         length, kept = cache.length - count, []
         for index, group in enumerate(cache.shape.state.groups):
             start = max(first, self._first_moved(cache, index, count)) if group.window else first

@@ -117,8 +117,8 @@ class Sequence:
 
     @property
     def can_share_positions(self) -> bool:
-        """Whether `set_positions` works: not where layers have windows, whose positions are the places of tokens."""
-        return self._model.state_shape.is_trimmable
+        """Whether `set_positions` works: not where layers have windows, or keys that cannot be turned."""
+        return self._model.state_shape.is_trimmable and self._model.moves.can_turn
 
     @property
     def own_tokens(self) -> int:
@@ -206,7 +206,7 @@ class Sequence:
     def shift(self, first: int, count: int) -> None:
         """Forgets `count` tokens from the `first` on; the tokens after them move down, their keys rotated accordingly.
 
-        Where layers with a window lack tokens that they would see then, all that stays is read again.
+        Where keys cannot be turned, or layers with a window lack tokens that they would see, what stays is read again.
 
         Raises:
             CallerError: there are not so many, or positions are shared.
@@ -237,7 +237,7 @@ class Sequence:
             CallerError: they are not of that kind, or layers have windows; nothing was changed.
         """
         if not self.can_share_positions:
-            raise CallerError("tokens of a model with windows cannot share positions")
+            raise CallerError("tokens of this model cannot share positions")
         new, old = np.array(positions, np.int64), np.array(self._positions, np.int64)
         fits = new.shape == old.shape and np.all(new >= 0) and np.all(np.diff(new) >= 0)
         if not (fits and np.all(new <= np.arange(len(new)))):

@@ -47,7 +47,7 @@ class AttentionSteps(StepTable):
         self.add_step(
             PlanStep(ops.STORE_KEYS.name, f"layer {layer}"), barrier=0,
             input=keys.address, input_stride=keys.stride_bytes, **common,
-            **({} if is_rotated else self._rotation(layer)),
+            **self._rotation_of_keys(layer, is_rotated=is_rotated),
         )  # fmt: skip
         if values is not None:
             self.add_step(
@@ -133,6 +133,11 @@ class AttentionSteps(StepTable):
             "extra_stride": table.stride_bytes,
             "mode": NEIGHBOURS if rotation.neighbours else HALVES,
         }
+
+    def _rotation_of_keys(self, layer: int, *, is_rotated: bool) -> dict[str, int]:
+        """Returns the fields of a row that stores keys: of keys that were rotated before, only the table."""
+        rotation = self._rotation(layer)
+        return {"extra": rotation["extra"]} if rotation and is_rotated else rotation
 
     def _head_sizes(self, layer: int) -> dict[str, int]:
         head_dim = self.sizes.layers[layer].head_dim

@@ -174,7 +174,7 @@ def room_in(
             )
         if not sequence.can_share_positions:
             raise SettingsError(
-                "layers of this model see a window of the last tokens, and such tokens cannot share positions",
+                "tokens of this model cannot share positions",
                 "Choose another way to go on when the context is full.",
             )
         return ExtendingRoom(sequence, context_size, group, width)
