@@ -1,6 +1,7 @@
 """What products of all block sizes share: a block of some tokens, its dot products, and asking for memory ahead."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 from llvmlite import ir
 
@@ -40,6 +41,20 @@ def dot_product(
         mine = slice(first, first + step)
         total = b.add(total, simd.dot4_sum(b, constant(I32, 0), codes[mine], groups[mine], layout.value_bits))
     return total
+
+
+def signed_dot_product(b: Builder, codes: list[Value], quants: Value, at: int, sum_count: int) -> Value:
+    """Returns what `dot_product` does, from zero, for codes of eight bits with signs; see `prefers_signed_bytes`."""
+    groups = [simd.load_splat(b, quants, at + 4 * group, I32) for group in range(len(codes))]
+    step, one = -(-len(codes) // sum_count), constant(I32, 1)
+    # Two products with -128 fit into 16 bits as well, because no quant is larger than 127.
+    sums = [
+        simd.scaled_dot4_sum(
+            b, constant(I32, 0), codes[first : first + step], groups[first : first + step], one, 127, is_signed=True
+        )
+        for first in range(0, len(codes), step)
+    ]
+    return reduce(b.add, sums)
 
 
 def ask_ahead(b: Builder, place: Value, size: int) -> None:

@@ -28,11 +28,12 @@ def tile_codes(
     """Returns codes of 32 columns as vectors of 64 bytes, four columns of 16 rows each: those of some of eight groups.
 
     Where the format has a table, returns what stands in it for the codes: unsigned bytes, to which the offset is added,
-    or the values themselves, `with_signs`.
+    or the values themselves, `with_signs`. Codes of eight bits have their offset subtracted then.
     """
     codes = _stored_codes(b, tile, layout, part, groups)
     if not layout.values:
-        return codes
+        # Of eight bits, the offset is 128: subtracting it flips the upper bit.
+        return [b.xor(code, constant(I8, 128, 64)) for code in codes] if with_signs else codes
     table = [value & 0xFF for value in layout.values] if with_signs else layout.table
     return [simd.look_up(b, table, code) for code in codes]
 
