@@ -31,6 +31,11 @@ def multiplies_signed_bytes(name: str) -> bool:
     return name in ("avx2", "neon_dotprod", "portable")
 
 
+def widens_with_scales(name: str) -> bool:
+    """Tells whether an instruction set scales sums of products by the instruction that widens them, at no cost."""
+    return name == "avx2"
+
+
 def emit_scaled_dot4(
     b: Builder,
     name: str,
@@ -42,7 +47,7 @@ def emit_scaled_dot4(
     is_signed: bool,
 ) -> Value:
     """Writes the code of `simd.scaled_dot4_sum` for the instruction set `name`."""
-    if name == "avx2":
+    if widens_with_scales(name):
         both = b.or_(scale, b.shl(scale, _constant(_I32, 16, scale.type.count)))
         sums, scales = (pieces(b, value, _I32, 8) for value in (accumulator, both))
         code_parts, quant_parts = ([pieces(b, value, _I8, 32) for value in values] for values in (codes, quants))

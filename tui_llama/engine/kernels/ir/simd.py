@@ -14,9 +14,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from tui_llama.engine.kernels.ir import dot_products
+from tui_llama.engine.kernels.ir import dot_products, scaled_products
 from tui_llama.engine.kernels.ir.look_up import emit_look_up
-from tui_llama.engine.kernels.ir.scaled_products import emit_scaled_dot4, multiplies_signed_bytes
 from tui_llama.engine.layouts.plan_row import BATCH, OUTPUT_TOKENS, ROW
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.toolchain.numba_codegen import helper, intrinsic
@@ -231,12 +230,17 @@ def scaled_dot4_sum(
         largest: The largest absolute value of a code, at most 127.
         is_signed: True if codes have signs; only if `prefers_signed_bytes`.
     """
-    return emit_scaled_dot4(b, INSTRUCTION_SET, accumulator, codes, quants, scale, largest, is_signed)
+    return scaled_products.emit_scaled_dot4(b, INSTRUCTION_SET, accumulator, codes, quants, scale, largest, is_signed)
+
+
+def widens_with_scales() -> bool:
+    """Tells whether `scaled_dot4_sum` scales at no cost."""
+    return scaled_products.widens_with_scales(INSTRUCTION_SET)
 
 
 def prefers_signed_bytes() -> bool:
     """Tells whether codes with signs cost less than unsigned codes of eight bits."""
-    return multiplies_signed_bytes(INSTRUCTION_SET)
+    return scaled_products.multiplies_signed_bytes(INSTRUCTION_SET)
 
 
 def dot2(b: Builder, accumulator: Value, first: Value, second: Value) -> Value:

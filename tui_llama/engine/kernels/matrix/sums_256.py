@@ -2,10 +2,10 @@
 
 All sums before the product with d are exact. Codes go into them in one of three ways:
 
-    from a start     codes of 4 to 6 bits: sums start from -offset × sum, which makes the codes signed, so that a sum
-                     stays within 16 bits and one product of 16-bit lanes applies a scale and adds
-    scaled at once   codes of fewer bits, and those of a table: products go to a scaled sum as they are; what the
-                     offset has added is subtracted in the end
+    scaled at once   products go to a scaled sum as they are; what the offset has added is subtracted in the end. So do
+                     codes of fewer than four bits, those of a table, and all where widening a sum scales it, too
+    from a start     other codes, of 4 to 6 bits: sums start from -offset × sum, which makes the codes signed, so that a
+                     sum stays within 16 bits and one product of 16-bit lanes applies a scale and adds
     unscaled         formats without sub-block scales
 """
 
@@ -27,7 +27,7 @@ def add_block_256(b: Builder, layout: TileFormat, tile: Value, block: Pass) -> N
     """Adds a block of 256 columns to the totals."""
     if layout.scale_count == 0:
         scaled = _unscaled_sums(b, layout, tile, block)
-    elif layout.values or layout.code_bits < min(_OFFSETS):
+    elif layout.values or layout.code_bits < min(_OFFSETS) or simd.widens_with_scales():
         scaled = _sums_scaled_at_once(b, layout, tile, block)
     else:
         scaled = _sums_from_a_start(b, layout, tile, block)
