@@ -15,8 +15,19 @@ from tui_llama.doctor.report import Problem, Row, Section
 TITLE: Final = "Program"
 
 NEEDED_PACKAGES: Final = (
-    *("charset-normalizer", "click", "gguf", "httpx2", "jinja2", "llvmlite", "markdown-it-py", "msgspec", "numba"),
-    *("numpy", "pathspec", "platformdirs", "rich", "sentencepiece", "textual", "tokenizers", "wcwidth"),
+    *("charset-normalizer", "click", "gguf", "httpx2", "jinja2", "llguidance", "llvmlite", "markdown-it-py"),
+    *(
+        "msgspec",
+        "numba",
+        "numpy",
+        "pathspec",
+        "platformdirs",
+        "rich",
+        "sentencepiece",
+        "textual",
+        "tokenizers",
+        "wcwidth",
+    ),
 )
 OPTIONAL_PACKAGES: Final = ("huggingface_hub", "keyring", "prometheus_client", "starlette", "uvicorn")
 

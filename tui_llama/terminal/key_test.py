@@ -25,6 +25,8 @@ _BEGIN: Final = b"\x1b[?2004h\x1b[>25u"
 _END: Final = b"\x1b[<u\x1b[?2004l"
 _READ_BYTES: Final = 1 << 16
 _WAITING_SECONDS: Final = 0.02
+_IDLE_SECONDS: Final = 0.5
+"""A signal that comes right before the wait does not end it: Python obeys it once the wait is over."""
 
 
 @contextmanager
@@ -50,13 +52,17 @@ def show_keys(input_descriptor: int, say: Callable[[str], None]) -> None:
     """Says a line for each key, until Ctrl+C or the end of the terminal."""
     reading, heard_at, content = TerminalInput(), monotonic(), b""
     while True:
-        has_come, _, _ = select.select([input_descriptor], [], [], _WAITING_SECONDS if reading.is_waiting else None)
+        has_come, _, _ = select.select(
+            [input_descriptor], [], [], _WAITING_SECONDS if reading.is_waiting else _IDLE_SECONDS
+        )
         if has_come:
             new = os.read(input_descriptor, _READ_BYTES)
             if not new:
                 return
             content, heard_at = content + new, monotonic()
             messages = reading.feed(new)
+        elif not content:
+            continue
         else:
             messages = reading.rest(monotonic() - heard_at)
         if messages or not reading.is_waiting:

@@ -292,7 +292,7 @@ def test_a_tensor_larger_than_the_file_is_refused(refusal: Refusal, shape: tuple
     assert "bytes" in str(refusal(one_tensor(shape=shape)))
 
 
-@pytest.mark.parametrize("type_id", [4, 5, 9, 15, 31, 32, 33, 36, 37, 38, 42, 43, 2**32 - 1])
+@pytest.mark.parametrize("type_id", [4, 5, 9, 15, 31, 32, 33, 36, 37, 38, 43, 2**32 - 1])
 def test_a_tensor_of_an_unknown_type_is_refused(refusal: Refusal, type_id: int) -> None:
     error = refusal(one_tensor(type_id=type_id))
     assert f"'t' has the type {type_id}" in str(error)
