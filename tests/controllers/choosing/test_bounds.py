@@ -83,6 +83,7 @@ async def test_files_are_read(tmp_path: Path) -> None:
         await driver.until(lambda: chat.bounds == AnswerBounds(grammar=GRAMMAR))
         await driver.send("/json missing.json")
         await driver.until(lambda: "missing.json" in driver.status)
+        assert chat.bounds == AnswerBounds(grammar=GRAMMAR)
 
 
 @pytest.mark.parametrize(
@@ -130,3 +131,4 @@ async def test_compiling_is_shown() -> None:
         await driver.until(lambda: "compiling the grammar" in driver.status)
         gate.open()
         await driver.until_state("ready")
+        assert "compiling" not in driver.status

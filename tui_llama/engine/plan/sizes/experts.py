@@ -35,32 +35,36 @@ def read_experts(
             raise keys.refuse(_COUNT, "models of this kind have experts")
         return nowhere
     used_counts = keys.sizes(_USED, count, keys.layer_count)
-    groups, used_groups = _groups(keys, count, max(used_counts))
-    scale = rules.weights_scale(keys)
-    layers: list[ExpertSizes | None] = []
-    for layer, (used, hidden) in enumerate(zip(used_counts, hidden_sizes, strict=True)):
-        if not rules.has_experts(keys, layer, has_window[layer]):
-            layers.append(None)
-            continue
-        own = keys.bounded("expert_feed_forward_length", rules.hidden_size(keys, hidden, used), MAX_SIZE)
-        layers.append(
-            ExpertSizes(
-                count=count,
-                used_count=used,
-                hidden_size=own,
-                gating=rules.gating(keys),
-                selects_by_logits=rules.selects_by_logits,
-                normalises=rules.normalises(keys),
-                weights_scale=scale,
-                group_count=groups,
-                used_group_count=used_groups,
-                weighs_input=rules.weighs_input,
-                shared_hidden_size=keys.bounded(
-                    "expert_shared_feed_forward_length", rules.shared_hidden_size(keys, hidden, own), MAX_SIZE, least=0
-                ),
-            )
-        )
-    return tuple(layers)
+    groups = _groups(keys, count, max(used_counts))
+    return tuple(
+        _experts_of_layer(keys, rules, (count, used), hidden, groups)
+        if rules.has_experts(keys, layer, windowed)
+        else None
+        for layer, (used, hidden, windowed) in enumerate(zip(used_counts, hidden_sizes, has_window, strict=True))
+    )
+
+
+def _experts_of_layer(
+    keys: Keys, rules: Experts, count_and_used: tuple[int, int], hidden: int, groups: tuple[int, int]
+) -> ExpertSizes:
+    """Returns the experts of a layer, from how many there are and a token uses, and the same of groups."""
+    count, used = count_and_used
+    group_count, used_group_count = groups
+    own = keys.bounded("expert_feed_forward_length", rules.hidden_size(keys, hidden, used), MAX_SIZE)
+    shared = rules.shared_hidden_size(keys, hidden, own)
+    return ExpertSizes(
+        count=count,
+        used_count=used,
+        hidden_size=own,
+        gating=rules.gating(keys),
+        selects_by_logits=rules.selects_by_logits,
+        normalises=rules.normalises(keys),
+        weights_scale=rules.weights_scale(keys),
+        group_count=group_count,
+        used_group_count=used_group_count,
+        weighs_input=rules.weighs_input,
+        shared_hidden_size=keys.bounded("expert_shared_feed_forward_length", shared, MAX_SIZE, least=0),
+    )
 
 
 def _groups(keys: Keys, count: int, used: int) -> tuple[int, int]:
