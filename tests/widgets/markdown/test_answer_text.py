@@ -1,5 +1,6 @@
 """Long answers: they are laid out in parts, and look as if they were not."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -14,7 +15,7 @@ from tui_llama import paths
 from tui_llama.screens.readable_colours import readable_variables
 from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
 from tui_llama.widgets.markdown.answer_text import AnswerText
-from tui_llama.widgets.message_view import ShownMessage
+from tui_llama.widgets.message_view import FRAME_SECONDS, AnswerView, ShownMessage
 from tui_llama.widgets.transcript import Transcript
 
 
@@ -158,3 +159,25 @@ async def test_more_words_in_the_last_row_change_only_that_row_and_arrange_nothi
         assert "or not" in "\n".join(rows(pilot))
         assert len(arranged) == 1
         assert list(text.query("*")) == text.parts  # one widget for each part, whatever stands in it
+
+
+async def test_text_that_comes_while_the_answer_is_removed_is_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts_left: list[int] = []
+    async with shown(Transcript, height=30) as pilot:
+        transcript = pilot.app.query_one(Transcript)
+        await transcript.show([])
+        transcript.begin_answer()
+        transcript.append("one")
+        view = pilot.app.query_one(AnswerView)
+        await wait_until(pilot, lambda: view.parts and view.markdown.source == "one")
+
+        async def go_on(text: AnswerText) -> None:
+            """Textual has removed the parts, and will remove the rest when this returns."""
+            transcript.append(" two")
+            parts_left.append(len(text.parts))
+            await asyncio.sleep(3 * FRAME_SECONDS)
+
+        monkeypatch.setattr(AnswerText, "on_unmount", go_on, raising=False)
+        await transcript.remove_children()
+        assert not transcript.children
+    assert parts_left == [0]

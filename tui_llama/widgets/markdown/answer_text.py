@@ -159,8 +159,12 @@ class AnswerText(Vertical, ArrangedOnce):
         return "".join(piece.source for piece in shown)
 
     async def append(self, text: str) -> None:
-        """Adds text at the end."""
-        last = self.parts[-1]
+        """Adds text at the end.
+
+        Raises:
+            NoMatches: Textual is removing this widget and has removed its parts.
+        """
+        last = self.query_children(AnswerPart).last()
         last.grow(text)
         if len(last.piece.source) >= self._cut_at:
             await self._cut(last)
