@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.fakes.engine_events import finish_of, text_of, tokens_of, usage_of
 from tests.fakes.fake_model import CHUNK_TOKENS, EOS, FakeModel, FakeSequence, FakeTemplate, answering, any_letter
@@ -179,6 +180,22 @@ def test_an_answer_that_may_not_end_goes_on_after_its_end() -> None:
     assert len(tokens_of(events)) == 6
     assert EOS not in tokens_of(events)
     assert finish_of(events).stop_reason is StopReason.LENGTH
+
+
+def test_tokens_that_the_model_file_rules_out_are_never_said() -> None:
+    model = FakeModel(answering("yes"))
+    model.tokenizer.never_written = frozenset(map(ord, "es"))
+    said = tokens_of(Talk(engine_with(model)).say("hi", max_tokens=6))
+    assert said[0] == ord("y")
+    assert not set(said) & set(map(ord, "es"))
+
+
+def test_a_bias_does_not_bring_back_a_token_that_the_model_file_rules_out() -> None:
+    model = FakeModel(answering("yes"))
+    model.tokenizer.never_written = frozenset({ord("z")})
+    biased = replace(GREEDY, logit_bias=f"{ord('z')}+100")
+    request = CompleteRequest(1, "a:", biased, max_tokens=2)
+    assert ord("z") not in tokens_of(engine_with(model).reply(request, never))
 
 
 OVER_AND_OVER = "over and over "

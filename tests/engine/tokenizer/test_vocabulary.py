@@ -104,9 +104,18 @@ def test_byte_pair_tokens_that_are_no_utf8_are_told_apart_and_spelled(tmp_path: 
     assert tokenizer.tokenize("ab") == [256]
 
 
-def test_tokens_that_are_to_be_suppressed_are_told_of(tmp_path: Path) -> None:
-    tokenizer = open_vocabulary(tmp_path, score_keys({"a": 0.0}, suppress_tokens=[3, 4]))
-    assert "asks that 2 tokens are never written" in tokenizer.notices[0]
+def test_tokens_that_the_file_rules_out_are_known(tmp_path: Path) -> None:
+    tokenizer = open_vocabulary(tmp_path, score_keys({"a": 0.0}, suppress_tokens=[3, 4, 260, 99999, -7]))
+    assert tokenizer.never_written == {3, 4}
+
+
+def test_a_file_that_rules_nothing_out_has_no_such_tokens(tmp_path: Path) -> None:
+    assert open_vocabulary(tmp_path, score_keys({"a": 0.0})).never_written == frozenset()
+
+
+def test_tokens_to_rule_out_that_are_no_whole_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="suppress_tokens"):
+        open_vocabulary(tmp_path, score_keys({"a": 0.0}, suppress_tokens=["a"]))
 
 
 def test_a_text_that_two_tokens_have_is_refused(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ class Reply:
         self._grammars = grammars or CompiledGrammars(model.tokenizer)
         self._grammar_source = grammar_source(request)
         self._grammar: AnswerGrammar | None = None
-        self._ruled_out = sorted(model.tokenizer.end_of_generation) if request.ignore_eos else []
+        self._never_written = sorted(model.tokenizer.never_written)
+        self._ends_to_ignore = sorted(model.tokenizer.end_of_generation) if request.ignore_eos else []
         self._room = ContextRoom(sequence, model.context_size)
         self._has_told_of_room = False
         self._answer_ids: tuple[int, ...] = ()
@@ -299,13 +300,19 @@ class Reply:
     def _sample(self, logits: Logits) -> int:
         if self._grammar is not None:
             logits = self._grammar.masked(logits)
-        if self._ruled_out and not (self._grammar is not None and self._grammar.can_only_end):
-            logits = logits.copy()
-            logits[self._ruled_out] = -np.inf
-        token_id = self._sampler.sample(logits)
+        token_id = self._sampler.sample(self._without_ruled_out(logits))
         self._sampler.accept(token_id)
         self._cost.generated_tokens += 1
         return token_id
+
+    def _without_ruled_out(self, logits: Logits) -> Logits:
+        """Returns the logits with -inf for what the model file or the request rules out; before the samplers."""
+        must_end = self._grammar is not None and self._grammar.can_only_end
+        ruled_out = self._never_written + ([] if must_end else self._ends_to_ignore)
+        if ruled_out:
+            logits = logits.copy()
+            logits[ruled_out] = -np.inf
+        return logits
 
     def _probabilities(self, logits: Logits, token_id: int) -> tuple[TokenProbability, ...]:
         """Returns the token's probability before sampling if the request asks for it; valid logits are needed."""

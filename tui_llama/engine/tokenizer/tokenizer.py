@@ -70,6 +70,7 @@ class Tokenizer:
         add_eos: True if the model expects `eos_id` last.
         add_space_prefix: True if tokenizing adds a space in front of text.
         end_of_generation: Every token that ends an answer.
+        never_written: The tokens that the model file rules out of answers, such as the places of pictures.
         notices: Notices for the user, one line each.
         fingerprint: Fingerprint of the vocabulary; equal only where ids mean the same.
     """
@@ -91,6 +92,7 @@ class Tokenizer:
         self.add_eos = vocabulary.add_eos and vocabulary.eos_id is not None
         self.add_space_prefix = vocabulary.add_space_prefix
         self.end_of_generation = vocabulary.end_of_generation
+        self.never_written = vocabulary.never_written
         self.notices = tuple(notices)
         self.fingerprint = fingerprint
         self._vocabulary = vocabulary

@@ -81,7 +81,8 @@ class Vocabulary:
     """A checked vocabulary; token `i` has text `texts[i]` and kind `kinds[i]`.
 
     Bytes of a text that are not UTF-8 are lone surrogates in it; `text_bytes` restores them. `scores` is (vocab,)
-    float32, or None if the file has none. Every id in here is a valid index. `notices` are for the user, one line each.
+    float32, or None if the file has none. Every id in here is a valid index. `never_written` are tokens that no answer
+    may have. `notices` are for the user, one line each.
     """
 
     texts: Sequence[str]
@@ -95,6 +96,7 @@ class Vocabulary:
     add_eos: bool
     add_space_prefix: bool
     end_of_generation: frozenset[int]
+    never_written: frozenset[int] = frozenset()
     notices: tuple[str, ...] = ()
 
     def kind(self, token_id: int) -> TokenKind:
@@ -128,7 +130,8 @@ def read_vocabulary(file: GgufFile, defaults: VocabularyDefaults) -> Vocabulary:
         add_eos=file.get_bool(_PREFIX + "add_eos_token", False),
         add_space_prefix=file.get_bool(_PREFIX + "add_space_prefix", defaults.add_space_prefix),
         end_of_generation=end_of_generation,
-        notices=(*special.notices, *_suppression_notices(file)),
+        never_written=_read_never_written(file, len(texts)),
+        notices=tuple(special.notices),
     )
 
 
@@ -153,13 +156,10 @@ def text_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _suppression_notices(file: GgufFile) -> list[str]:
-    tokens = file.metadata.get(_PREFIX + "suppress_tokens")
-    if not isinstance(tokens, np.ndarray) or not len(tokens):
-        return []
-    return [
-        f"The model file asks that {len(tokens)} tokens are never written (suppress_tokens), which is not supported."
-    ]
+def _read_never_written(file: GgufFile, count: int) -> frozenset[int]:
+    """Returns the tokens that the file rules out; ids beyond the vocabulary do not count, as in llama.cpp."""
+    value = file.get_int_array(_PREFIX + "suppress_tokens", None)
+    return frozenset() if value is None else frozenset(value[(value >= 0) & (value < count)].tolist())
 
 
 def _read_texts(file: GgufFile) -> tuple[list[str], dict[str, int]]:
