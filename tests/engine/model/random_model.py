@@ -62,7 +62,8 @@ def write_random_model(
         optional: Patterns of names of tensors that the file has although no model of its kind must have them.
     """
     keys = {name: value for name, value in {**_COMMON, **(changes or {})}.items() if value is not None}
-    _write(path, architecture, keys, {})
+    # Sizes may hang on whether the file has a tensor, but not on what is in it.
+    _write(path, architecture, keys, {name: np.zeros(1, np.float32) for name in optional if "*" not in name})
     wanted = _Wanted(optional)
     with open_gguf(path) as file:
         sizes = read_sizes(file, architecture_named(architecture)).sizes

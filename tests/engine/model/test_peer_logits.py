@@ -46,6 +46,12 @@ UNABSORBED: Mapping[str, Key | None] = {
     "attention.key_length_mla": None, "attention.value_length_mla": None, "attention.key_length": 24,
     "attention.value_length": 16, "attention.head_count_kv": 4, "attention.temperature_scale": None,
 }  # fmt: skip
+MIMO2: Mapping[str, Key] = {
+    **EXPERTS, **HALF, "attention.sliding_window": 20, "attention.sliding_window_pattern": [True, False, True],
+    "attention.head_count_kv": [4, 2, 1], "attention.key_length": 24, "attention.value_length": 16,
+    "attention.value_scale": 0.7, "rope.freq_base_swa": 100.0, "rope.scaling.type": "linear",
+    "rope.scaling.factor": 4.0,
+}  # fmt: skip
 WIDE = {"embedding_length": 256}  # its logits are multiplied by 256 / embedding
 
 Case = tuple[str, Mapping[str, Key | None], Sequence[str]]
@@ -61,6 +67,11 @@ CASES: Sequence[Case] = [
     ("jais2", {}, BIASES),
     ("maincoder", {}, ()),
     ("mellum", {**EXPERTS, **WINDOW, "rope.scaling.type": "linear", "rope.scaling.factor": 4.0}, ()),
+    (
+        "mimo2",
+        MIMO2,
+        ("blk.1.ffn_gate_inp.weight", "blk.2.ffn_gate_inp.weight", "*exp_probs_b.bias", "blk.0.attn_sinks.weight"),
+    ),
     ("minicpm3", {**LATENT, **WIDE, **UNABSORBED}, ()),
     ("minimax-m2", {**EXPERTS, **HALF, "expert_gating_func": 2}, ()),
     ("mistral4", {**BEHIND_DENSE, **LATENT}, ("*exp_probs_b.bias",)),

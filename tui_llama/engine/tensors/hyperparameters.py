@@ -142,6 +142,8 @@ class Hyperparameters:
     """Multiplies the embedding of a token."""
     residual_scale: float = 1.0
     """Multiplies what attention and feed-forward blocks add to the residual stream."""
+    attention_output_scale: float = 1.0
+    """Multiplies what attention blocks add, besides `residual_scale`."""
     logit_scale: float = 1.0
     """Multiplies logits."""
     logit_cap: float = 0.0

@@ -27,6 +27,7 @@ from tui_llama.engine.plan.architectures.llama import (
     XVERSE,
 )
 from tui_llama.engine.plan.architectures.llama4 import LLAMA4
+from tui_llama.engine.plan.architectures.mimo2 import MIMO2
 from tui_llama.engine.plan.architectures.minicpm3 import MINICPM3
 from tui_llama.engine.plan.architectures.olmo import OLMO2, OLMOE
 from tui_llama.engine.plan.architectures.phi import PHI2, PHI3
@@ -57,7 +58,7 @@ ARCHITECTURES = {
         *(INTERNLM2,),
         *(JAIS2,),
         *(LLAMA, LLAMA4),
-        *(MAINCODER, MELLUM, MINICPM, MINICPM3, MINIMAX_M2, MISTRAL3, MISTRAL4),
+        *(MAINCODER, MELLUM, MIMO2, MINICPM, MINICPM3, MINIMAX_M2, MISTRAL3, MISTRAL4),
         *(NEMOTRON,),
         *(OLMO2, OLMOE, ORION),
         *(PANGU_EMBEDDED, PHI2, PHI3),

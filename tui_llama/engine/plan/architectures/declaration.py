@@ -201,7 +201,8 @@ class Architecture:
         attention_scale: Factor of scores.
         score_cap: Cap of scores.
         has_attention_gate: What attention gives is multiplied by the sigmoid of `attn_gate` · its input.
-        has_sinks: Every head has a score without a value (`attn_sinks`).
+        attention_output_scale: Factor of what attention adds.
+        sinks: Every head has a score without a value (`attn_sinks`): in no layer, in those with the tensor, or in all.
         temperature: Growth of queries with their position.
         has_temperature: Layers that have it.
         embedding_scale: Factor of embeddings.
@@ -229,7 +230,8 @@ class Architecture:
     attention_scale: ScaleRule = by_head_size
     score_cap: NumberRule = no_cap
     has_attention_gate: bool = False
-    has_sinks: bool = False
+    attention_output_scale: NumberRule = one
+    sinks: Literal["never", "optional", "required"] = "never"
     temperature: TemperatureRule = lambda keys: None
     has_temperature: LayerRule = every_layer
     embedding_scale: NumberRule = one

@@ -80,6 +80,11 @@ def behind_dense_layers(keys: Keys, layer: int, has_window: bool) -> bool:
     return layer >= keys.count("leading_dense_block_count", MAX_LAYERS)
 
 
+def with_router(keys: Keys, layer: int, has_window: bool) -> bool:
+    """Tells whether the file has the router of a layer's experts; else the layer is dense."""
+    return f"blk.{layer}.ffn_gate_inp.weight" in keys.file.tensors
+
+
 def every_so_many(first: LayerRule) -> LayerRule:
     """Makes the rule that the last of every so many layers has experts, where another rule allows it."""
 

@@ -27,6 +27,6 @@ GPT_OSS = Architecture(
     required_biases=QUERY_KEY_VALUE | {"attn_output"},
     experts=Experts(gating=_softmax_of_chosen, hidden_size=of_own_key, activation="clamped_silu", biases_required=True),
     windows=Windows(size=None, period=2),
-    has_sinks=True,
+    sinks="required",
     output="own",
 )

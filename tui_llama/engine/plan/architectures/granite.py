@@ -48,7 +48,7 @@ GRANITE_SWA = Architecture(
         required=False, normalises=always, shared_hidden_size=shared_if_given, shared_gate_is_above_up=True
     ),
     windows=Windows(size=None, period=None),
-    has_sinks=True,
+    sinks="required",
     attention_scale=_scale_of_scores,
     embedding_scale=factor("embedding_scale"),
     residual_scale=factor("residual_scale"),

@@ -79,14 +79,22 @@ def emit_scores(
         # All keys and values are stored now, so only the tokens whose logits are wanted go on.
         plan.continue_with_output_tokens()
     rotated = plan.arrange(queries, layer) if are_rotated else plan.rotate(queries, layer)
-    attended = plan.attention(rotated, layer, sinks=f"{block}attn_sinks.weight" if architecture.has_sinks else "")
+    attended = plan.attention(rotated, layer, sinks=_sinks(plan, architecture, f"{block}attn_sinks.weight"))
     if gates is not None:
         attended = plan.gate(gates, attended, "sigmoid")
+    if plan.sizes.attention_output_scale != 1.0:
+        plan.scale_and_cap(attended, plan.sizes.attention_output_scale, 0.0)
     behind = architecture.norms.after_attention
     emit_output(
         plan, architecture, attended, block + "attn_output", residual, behind and block + behind,
         bias_required="attn_output" in architecture.required_biases,
     )  # fmt: skip
+
+
+def _sinks(plan: PlanWriter[Values], architecture: Architecture, name: str) -> str:
+    """Returns the tensor of a layer's sinks, or "" if it has none."""
+    has_sinks = architecture.sinks == "required" or (architecture.sinks == "optional" and plan.has(name))
+    return name if has_sinks else ""
 
 
 def _emit_gates(plan: PlanWriter[Values], normed: Values, layer: int) -> Values:

@@ -66,6 +66,7 @@ def read_sizes(file: GgufFile, architecture: Architecture) -> ReadSizes:
         vocab_size=keys.token_count,
         embedding_scale=architecture.embedding_scale(keys),
         residual_scale=architecture.residual_scale(keys),
+        attention_output_scale=architecture.attention_output_scale(keys),
         logit_scale=architecture.logit_scale(keys),
         logit_cap=architecture.logit_cap(keys),
         layer_embedding_size=_layer_embedding_size(keys, architecture),
@@ -80,6 +81,7 @@ def _check_factors(file: GgufFile, sizes: Hyperparameters) -> None:
     factors = {
         "factor of embeddings": sizes.embedding_scale,
         "factor of layers": sizes.residual_scale,
+        "factor of attention": sizes.attention_output_scale,
         "factor of logits": sizes.logit_scale,
         "cap of logits": sizes.logit_cap,
     }
