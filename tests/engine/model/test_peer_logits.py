@@ -30,6 +30,8 @@ BEHIND_DENSE: Mapping[str, Key] = {
     **EXPERTS, "leading_dense_block_count": 1, "expert_shared_count": 2, "expert_weights_scale": 2.5,
     "expert_weights_norm": True, "expert_gating_func": 2,
 }  # fmt: skip
+FULL_HEADS: Mapping[str, Key] = {"attention.head_count_kv": 4}
+FUSED = ("*attn_qkv.weight", "*attn_qkv.bias")
 WINDOW = {"block_count": 5, "attention.sliding_window": 20}
 LAYERS_APART: Mapping[str, Key] = {
     "attention.sliding_window": 20, "attention.sliding_window_pattern": [True, False, True],
@@ -58,11 +60,15 @@ Case = tuple[str, Mapping[str, Key | None], Sequence[str]]
 CASES: Sequence[Case] = [
     ("afmoe", {**BEHIND_DENSE, **WINDOW, "expert_gating_func": None}, ("*exp_probs_b.bias",)),
     ("bailingmoe", BEHIND_DENSE, ()),
-    ("chatglm", HALF, ("*attn_qkv.weight", "*attn_qkv.bias")),
+    ("chatglm", HALF, FUSED),
     ("deepseek", BEHIND_DENSE, ()),
     ("dots1", {**BEHIND_DENSE, "attention.head_count_kv": 4}, ("*exp_probs_b.bias",)),
     ("exaone", {}, ("output.weight",)),
     ("exaone-moe", {**BEHIND_DENSE, **WINDOW}, ("*exp_probs_b.bias",)),
+    ("falcon", {"attention.head_count_kv": 1}, ("*attn_qkv.weight",)),
+    ("falcon", {}, ("*attn_qkv.weight", "*attn_norm_2.weight")),
+    ("gptneox", {**HALF, **FULL_HEADS, "use_parallel_residual": True}, FUSED),
+    ("gptneox", {**FULL_HEADS, "use_parallel_residual": False}, FUSED),
     ("granite_swa", {**EXPERTS, **LAYERS_APART, "expert_shared_feed_forward_length": 40}, ()),
     ("jais2", {}, BIASES),
     ("maincoder", {}, ()),

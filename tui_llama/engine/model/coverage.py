@@ -152,7 +152,9 @@ class TensorCensus:
         """Returns a buffer of `width` numbers for each token."""
         return _Width(width)
 
-    def norm(self, source: _Width, name: str, kind: NormKind, *, bias_required: bool = False) -> _Width:
+    def norm(
+        self, source: _Width, name: str, kind: NormKind, *, bias_required: bool = False, target: str = "normed"
+    ) -> _Width:
         """Notes a norm's weights and bias."""
         self._note_norm(name, source.width, kind, bias_required)
         return source

@@ -53,11 +53,13 @@ class PlanBuilder(AttentionSteps):
             extra=table_address(matrix.layout),
         )  # fmt: skip
 
-    def norm(self, source: Buffer, name: str, kind: NormKind, *, bias_required: bool = False) -> Buffer:
-        """Computes the norm of whole rows into a buffer that the next norm overwrites, and adds its bias."""
-        target = self.buffer("normed", source.width)
-        self._add_norm(source, target, name, kind, bias_required=bias_required)
-        return target
+    def norm(
+        self, source: Buffer, name: str, kind: NormKind, *, bias_required: bool = False, target: str = "normed"
+    ) -> Buffer:
+        """Computes the norm of whole rows into a buffer that its next norm overwrites, and adds its bias."""
+        normed = self.buffer(target, source.width)
+        self._add_norm(source, normed, name, kind, bias_required=bias_required)
+        return normed
 
     def norm_in_place(self, values: Buffer, name: str, kind: NormKind) -> None:
         """Computes the norm of whole rows over the rows themselves."""

@@ -148,6 +148,8 @@ class Hyperparameters:
     """Multiplies logits."""
     logit_cap: float = 0.0
     """A logit becomes cap · tanh(logit / cap); 0 for no cap."""
+    is_side_by_side: bool = False
+    """Whether the file says that the blocks of a layer read the same input, where files of its architecture do."""
     layer_embedding_size: int = 0
     """Elements of a token's embedding for each layer, besides the one that all share; 0 for none."""
     notices: tuple[str, ...] = ()

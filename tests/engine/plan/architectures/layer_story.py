@@ -39,10 +39,12 @@ class StoryWriter:
         """Notes the scale."""
         self._note("embed" if scale == 1.0 else f"embed × {scale:.4g}")
 
-    def norm(self, source: str, name: str, kind: NormKind, *, bias_required: bool = False) -> str:
+    def norm(
+        self, source: str, name: str, kind: NormKind, *, bias_required: bool = False, target: str = "normed"
+    ) -> str:
         """Notes kind and name, and whether there must be a bias."""
         self._note(f"{kind} {_short(name)}{' and bias' if bias_required else ''}")
-        return "normed"
+        return target
 
     def norm_in_place(self, values: str, name: str, kind: NormKind) -> None:
         """Notes kind, name and place."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.plan.architectures.layer_story import layer_story
-from tests.engine.plan.sizes.key_files import Setting, integer, number, read_as
+from tests.engine.plan.sizes.key_files import Setting, flag, integer, number, read_as
 from tui_llama.engine.plan.architectures import ARCHITECTURES, architecture_named
 from tui_llama.errors import ModelFileError
 
@@ -31,6 +31,7 @@ SCALED = [
 ]
 SIDE_BY_SIDE = ["layer attn_norm", *PROJECT, *ATTEND, *GATED]
 PLAIN_GELU_WITH_BIAS = ["normed by ffn_up and bias", "gelu", "ups to residual by ffn_down and bias"]
+PLAIN_GELU = ["normed by ffn_up", "gelu", "ups to residual by ffn_down"]
 RAW = ["residual by attn_q attn_k attn_v"]
 RAW_GATED = ["residual by ffn_gate ffn_up", GATED[1], *DOWN_AND_NORM]
 ROTATED_HEADS = ["rotate queries", "rotate keys", *HEAD_NORMS, "attend arranged", ATTEND[1]]
@@ -41,10 +42,15 @@ LAYERS: Mapping[str, list[str]] = {
     "command-r": SIDE_BY_SIDE,
     "ernie4_5": LLAMA,
     "exaone4": [*RAW, *HEAD_NORMS, *ATTEND_AND_NORM, *RAW_GATED],
+    "falcon": ["layer attn_norm and bias", *PROJECT, *ATTEND, *PLAIN_GELU],
     "gemma": [*LLAMA_ATTENTION, *SECOND_NORM, *GELU_GATED],
     "gemma2": [*NORM, *PROJECT, *ATTEND_AND_NORM, *SECOND_NORM, *GELU_GATED[:2], *DOWN_AND_NORM],
     "gemma3": [*NORM, *PROJECT, *HEAD_NORMS, *ATTEND_AND_NORM, *SECOND_NORM, *GELU_GATED[:2], *DOWN_AND_NORM],
     "glm4": [*NORM, *PROJECT, *ATTEND_AND_NORM, *SECOND_NORM, *GATED_BY_HALVES[:2], *DOWN_AND_NORM],
+    "gptneox": [
+        *("layer attn_norm and bias", "layer ffn_norm and bias", *PROJECT_WITH_BIAS, *ATTEND_WITH_BIAS),
+        *("normed besides by ffn_up and bias", *PLAIN_GELU_WITH_BIAS[1:]),
+    ],
     "granite": SCALED,
     "hunyuan-dense": [*NORM, *PROJECT, *ROTATED_HEADS, *SECOND_NORM, *GATED],
     "internlm2": LLAMA,
@@ -72,9 +78,11 @@ ENDS: Mapping[str, list[str]] = {
     "arcee": ["embed", "rms output_norm", "normed by token_embd"],
     "cohere2": ["embed", "layer output_norm", "normed by token_embd", "scale × 3, cap 0"],
     "command-r": ["embed", "layer output_norm", "normed by token_embd", "scale × 3, cap 0"],
+    "falcon": ["embed", "layer output_norm and bias", "normed by token_embd"],
     "gemma": ["embed × 8", "rms output_norm", "normed by token_embd"],
     "gemma2": ["embed × 8", "rms output_norm", "normed by token_embd", "scale × 1, cap 30"],
     "gemma3": ["embed × 8", "rms output_norm", "normed by token_embd"],
+    "gptneox": ["embed", "layer output_norm and bias", "normed by output"],
     "granite": ["embed × 7", "rms output_norm", "normed by token_embd", "scale × 0.3333, cap 0"],
     "internlm2": ["embed", "rms output_norm", "normed by output"],
     "minicpm": ["embed × 7", "rms output_norm", "normed by token_embd", "scale × 0.3333, cap 0"],
@@ -92,6 +100,7 @@ KEYS: Mapping[str, Setting] = {
     "embedding_scale": number(7.0),
     "residual_scale": number(0.5),
     "logit_scale": number(3.0),
+    "use_parallel_residual": flag(True),
 }
 
 
@@ -135,6 +144,23 @@ def test_stable_lm_has_its_blocks_one_after_the_other_where_it_has_two_norms(tmp
     story = layer_story(read_as(tmp_path, "stablelm", KEYS), ARCHITECTURES["stablelm"], tensors)
     assert "layer ffn_norm and bias" in story
     assert "layer attn_q_norm of each head by its own" in story
+
+
+def test_gpt_neox_has_its_blocks_one_after_the_other_where_the_file_says_so(tmp_path: Path) -> None:
+    sizes = read_as(tmp_path, "gptneox", {**KEYS, "use_parallel_residual": flag(False)})
+    assert layer_story(sizes, ARCHITECTURES["gptneox"])[1:-2] == LAYERS["starcoder2"]
+    with pytest.raises(ModelFileError, match=r"'gptneox\.use_parallel_residual' is missing"):
+        read_as(tmp_path, "gptneox")
+
+
+def test_falcon_40b_has_a_norm_of_its_own_for_attention(tmp_path: Path) -> None:
+    tensors = frozenset({"blk.0.attn_norm_2.weight"})
+    story = layer_story(read_as(tmp_path, "falcon", KEYS), ARCHITECTURES["falcon"], tensors)
+    assert story[1:5] == [
+        *("layer attn_norm and bias", "layer attn_norm_2 and bias"),
+        *("normed besides by attn_q attn_k attn_v", "attend rotated"),
+    ]
+    assert "normed by ffn_up" in story
 
 
 def test_command_r_plus_has_norms_of_heads(tmp_path: Path) -> None:

@@ -9,7 +9,15 @@ from tui_llama.engine.plan.architectures.deepseek_moe import BAILINGMOE, DEEPSEE
 from tui_llama.engine.plan.architectures.exaone import EXAONE, EXAONE4, EXAONE_MOE
 from tui_llama.engine.plan.architectures.gemma import GEMMA, GEMMA2, GEMMA3, GEMMA4
 from tui_llama.engine.plan.architectures.glm import CHATGLM, GLM4, GLM4MOE
-from tui_llama.engine.plan.architectures.gpt2_like import JAIS2, NEMOTRON, ORION, STABLELM, STARCODER2
+from tui_llama.engine.plan.architectures.gpt2_like import (
+    FALCON,
+    GPTNEOX,
+    JAIS2,
+    NEMOTRON,
+    ORION,
+    STABLELM,
+    STARCODER2,
+)
 from tui_llama.engine.plan.architectures.gpt_oss import GPT_OSS
 from tui_llama.engine.plan.architectures.granite import GRANITE, GRANITE_SWA, GRANITEMOE
 from tui_llama.engine.plan.architectures.hunyuan import HUNYUAN_DENSE, HUNYUAN_MOE
@@ -53,7 +61,8 @@ ARCHITECTURES = {
         *(CHATGLM, COHERE2, COMMAND_R),
         *(DEEPSEEK, DEEPSEEK2, DOTS1),
         *(ERNIE4_5, ERNIE4_5_MOE, EXAONE, EXAONE4, EXAONE_MOE),
-        *(GEMMA, GEMMA2, GEMMA3, GEMMA4, GLM4, GLM4MOE, GPT_OSS, GRANITE, GRANITE_SWA, GRANITEMOE),
+        *(FALCON,),
+        *(GEMMA, GEMMA2, GEMMA3, GEMMA4, GLM4, GLM4MOE, GPTNEOX, GPT_OSS, GRANITE, GRANITE_SWA, GRANITEMOE),
         *(HUNYUAN_DENSE, HUNYUAN_MOE),
         *(INTERNLM2,),
         *(JAIS2,),

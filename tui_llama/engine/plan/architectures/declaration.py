@@ -78,6 +78,8 @@ class Norms:
 
     kind: NormKind = "rms"
     before_attention: str = "attn_norm"
+    of_attention_alone: str = ""
+    """Where a file has it: what attention reads instead, while a feed-forward block side by side reads the first."""
     after_attention: str = ""
     before_feed_forward: str = "ffn_norm"
     after_feed_forward: str = ""
@@ -192,7 +194,8 @@ class Architecture:
         rotation: How positions enter.
         norms: The norms of a block.
         side_by_side: Attention and feed-forward block read the same normed input, and both are added to the residual
-            stream: never, always, or where a layer has no norm before the feed-forward block.
+            stream: never, always, where a layer has no norm before the feed-forward block, or where the file's key says
+            so; then each has a norm of its own.
         head_norms: Norms of queries and keys.
         required_biases: Matrices that must have biases. Other biases are added where a file has them.
         feed_forward: The dense feed-forward block.
@@ -221,7 +224,7 @@ class Architecture:
     name: str
     rotation: RotationRules
     norms: Norms = field(default_factory=Norms)
-    side_by_side: Literal["never", "always", "without a second norm"] = "never"
+    side_by_side: Literal["never", "always", "without a second norm", "by key"] = "never"
     head_norms: HeadNorms | None = None
     required_biases: frozenset[str] = frozenset()
     feed_forward: FeedForward = field(default_factory=FeedForward)

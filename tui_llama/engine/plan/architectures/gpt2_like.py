@@ -1,6 +1,7 @@
-"""Models with the norms and biases of GPT-2 and rotary positions: StarCoder 2 and StableLM.
+"""Models with the norms and biases of GPT-2 and rotary positions: GPT-NeoX, Falcon, StarCoder 2, StableLM and others.
 
-Sources: Lozhkov et al. 2024 (StarCoder 2); Bellagente et al. 2024 (Stable LM 2).
+Sources: Black et al. 2022 (GPT-NeoX-20B); Almazrouei et al. 2023 (Falcon); Lozhkov et al. 2024 (StarCoder 2);
+Bellagente et al. 2024 (Stable LM 2); llama.cpp, src/models of October 2026.
 """
 
 from tui_llama.engine.plan.architectures.declaration import (
@@ -52,3 +53,20 @@ STABLELM = Architecture(
     head_norms=HeadNorms(vector_per_head=True, is_optional=True),
     output="own",
 )
+GPTNEOX = Architecture(
+    name="gptneox",
+    rotation=RotationRules(),
+    norms=_NORMS,
+    side_by_side="by key",
+    required_biases=EVERY_MATRIX,
+    feed_forward=FeedForward(activation="gelu", is_gated=False),
+    output="own",
+)
+FALCON = Architecture(
+    name="falcon",
+    rotation=RotationRules(whole_heads=True),
+    norms=Norms(kind="layer", before_feed_forward="", of_attention_alone="attn_norm_2", biases_required=True),
+    side_by_side="always",
+    feed_forward=FeedForward(activation="gelu", is_gated=False),
+)
+"""Falcon 7B has one norm for both blocks, Falcon 40B one for each."""

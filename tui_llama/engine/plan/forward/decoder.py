@@ -34,15 +34,34 @@ def emit_forward_pass(plan: PlanWriter[Values], architecture: Architecture) -> N
 def _emit_layer(plan: PlanWriter[Values], architecture: Architecture, residual: Values, layer: int) -> None:
     """Emits one layer: residual += attention(norm(residual)), then residual += feed_forward(norm(residual))."""
     norms, block = architecture.norms, f"blk.{layer}."
-    is_side_by_side = architecture.side_by_side == "always" or (
-        architecture.side_by_side == "without a second norm"
-        and not plan.has(f"{block}{norms.before_feed_forward}.weight")
-    )
+    is_side_by_side = _is_side_by_side(plan, architecture, block)
     normed = residual
     if norms.before_attention:
         normed = emit_norm(plan, architecture, residual, block + norms.before_attention)
-    emit_attention(plan, architecture, normed, residual, layer)
+    attention_input = normed
+    if is_side_by_side:
+        attention_input, normed = _emit_second_norm(plan, architecture, residual, normed, block)
+    emit_attention(plan, architecture, attention_input, residual, layer)
     if norms.before_feed_forward and not is_side_by_side:
         normed = emit_norm(plan, architecture, residual, block + norms.before_feed_forward)
     emit_block = emit_feed_forward if plan.sizes.layers[layer].experts is None else emit_experts
     emit_block(plan, architecture, normed, residual, layer)
+
+
+def _is_side_by_side(plan: PlanWriter[Values], architecture: Architecture, block: str) -> bool:
+    """Tells whether attention and feed-forward block of a layer both read what is before the layer."""
+    if architecture.side_by_side == "without a second norm":
+        return not plan.has(f"{block}{architecture.norms.before_feed_forward}.weight")
+    return architecture.side_by_side == "always" or plan.sizes.is_side_by_side
+
+
+def _emit_second_norm(
+    plan: PlanWriter[Values], architecture: Architecture, residual: Values, first: Values, block: str
+) -> tuple[Values, Values]:
+    """Returns what attention and feed-forward block read side by side: the first norm, or one of them a second one."""
+    norms, target = architecture.norms, "normed besides"
+    if norms.of_attention_alone and plan.has(f"{block}{norms.of_attention_alone}.weight"):
+        return emit_norm(plan, architecture, residual, block + norms.of_attention_alone, target), first
+    if plan.sizes.is_side_by_side:
+        return first, emit_norm(plan, architecture, residual, block + norms.before_feed_forward, target)
+    return first, first

@@ -74,8 +74,10 @@ class PlanWriter(Protocol[Values]):
         """Returns `width` numbers of each token, from the number `first` on, of a buffer."""
         ...
 
-    def norm(self, source: Values, name: str, kind: NormKind, *, bias_required: bool = False) -> Values:
-        """Computes the norm of rows into a buffer that the next norm overwrites; those of kind "layer" have biases."""
+    def norm(
+        self, source: Values, name: str, kind: NormKind, *, bias_required: bool = False, target: str = "normed"
+    ) -> Values:
+        """Computes the norm of rows into a buffer that its next norm overwrites; those of kind "layer" have biases."""
         ...
 
     def norm_in_place(self, values: Values, name: str, kind: NormKind) -> None:

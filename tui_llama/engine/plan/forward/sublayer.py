@@ -4,10 +4,12 @@ from tui_llama.engine.plan.architectures.declaration import Architecture
 from tui_llama.engine.plan.forward.plan_writer import PlanWriter, Values
 
 
-def emit_norm(plan: PlanWriter[Values], architecture: Architecture, source: Values, name: str) -> Values:
-    """Emits norm(source), and returns it."""
+def emit_norm(
+    plan: PlanWriter[Values], architecture: Architecture, source: Values, name: str, target: str = "normed"
+) -> Values:
+    """Emits norm(source), and returns it; the next norm with that target overwrites it."""
     norms = architecture.norms
-    return plan.norm(source, name, norms.kind, bias_required=norms.biases_required)
+    return plan.norm(source, name, norms.kind, bias_required=norms.biases_required, target=target)
 
 
 def emit_output(

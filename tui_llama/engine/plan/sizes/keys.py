@@ -128,10 +128,11 @@ class Keys:
             raise self.refuse(key, f"{number} is negative")
         return number
 
-    def flag(self, key: str, default: bool) -> bool:
+    def flag(self, key: str, default: bool | None = None) -> bool:
         """Returns a truth."""
         self.used.add(key)
-        return self.file.get_bool(self._full(key), default)
+        full = self._full(key)
+        return self.file.get_bool(full) if default is None else self.file.get_bool(full, default)
 
     def text(self, key: str, default: str) -> str:
         """Returns a text, not safe to print."""
