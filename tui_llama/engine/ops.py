@@ -66,6 +66,8 @@ EMBED_FEW_BITS: Final = _planned("elementwise", "embed_few_bits")
 """The same, for types of few bits: a kernel of its own, so that other models need not compile them."""
 EMBED_FROM_GRID: Final = _planned("elementwise", "embed_from_grid")
 """The same, for types whose weights come from a grid."""
+EMBED_POSITIONS: Final = _planned("elementwise", "embed_positions")
+"""Positions of tokens → rows of a learned table, as float32."""
 RMS_NORM: Final = _planned("elementwise", "rms_norm")
 """Divides rows by their root mean square and multiplies by learned weights."""
 LAYER_NORM: Final = _planned("elementwise", "layer_norm")
@@ -139,7 +141,7 @@ def matrix_product(layout: TileFormat) -> Operation:
 _PLAN_OPERATIONS: Final = {
     operation.name: operation
     for operation in (
-        *(EMBED, EMBED_FEW_BITS, EMBED_FROM_GRID),
+        *(EMBED, EMBED_FEW_BITS, EMBED_FROM_GRID, EMBED_POSITIONS),
         *(
             RMS_NORM,
             LAYER_NORM,

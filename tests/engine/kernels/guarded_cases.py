@@ -57,6 +57,16 @@ def _read_embedding(memory: GuardedMemory, layout: TileFormat, columns: int) -> 
     )  # fmt: skip
 
 
+def _read_positions(memory: GuardedMemory, layout: TileFormat, columns: int) -> None:
+    weight = memory.zeros((7, layout.row_bytes(columns)), np.uint8)
+    output = memory.zeros((3, columns), np.float32)
+    run_row(
+        memory, "embed_positions", 3, 0, {"token_count": 3, "first_position": 4},
+        weight=address(weight), weight_stride=weight.strides[0], columns=columns, mode=layout.type_id,
+        output=address(output), output_stride=output.strides[0],
+    )  # fmt: skip
+
+
 def _normalise(memory: GuardedMemory, operation: str, columns: int, heads: int) -> None:
     source, output = (memory.zeros((3, heads * columns), np.float32) for _ in range(2))
     weight = memory.zeros((heads, columns), np.float32)
@@ -211,6 +221,9 @@ def _elementwise() -> Iterator[Case]:
         yield from _plan_cases(
             ops.embedding(layout).name, _read_embedding, *({"layout": layout, "columns": columns} for columns in counts)
         )
+        if layout.is_float:
+            tables = ({"layout": layout, "columns": columns} for columns in counts)
+            yield from _plan_cases("embed_positions", _read_positions, *tables)
     norms = [{"columns": columns, "heads": heads} for columns in (1, 8, 16, 17, 40, 100) for heads in (1, 3)]
     for norm in ("rms_norm", "layer_norm"):
         yield from _plan_cases(norm, _normalise, *({"operation": norm, **sizes} for sizes in norms))

@@ -99,6 +99,15 @@ def test_embeddings_are_multiplied_by_their_scale() -> None:
         np.testing.assert_array_equal(out, matrix[token_ids] * np.float32(scale))
 
 
+def test_positions_have_rows_of_their_own_and_tokens_may_share_one() -> None:
+    table, out = random(9, 24), np.zeros((3, 24), np.float32)
+    fields: dict[str, Any] = {"weight": address(table), "weight_stride": table.strides[0], "mode": F32_FORMAT.type_id}
+    for first, offset in ((0, 0), (6, 0), (8, -4)):
+        batch = {"token_count": 3, "first_position": first, "rotation_offset": offset}
+        run_kernel("embed_positions", batch, **through(out, out), **fields, columns=24, **PER_TOKEN)
+        np.testing.assert_array_equal(out, table[first + offset :][:3])
+
+
 @pytest.mark.parametrize(("columns", "name"), [(32, "quantize_32"), (256, "quantize_256")])
 def test_quantised_activations_are_the_nearest_whole_numbers(columns: int, name: str) -> None:
     x = random(2, 3 * columns) * np.float32(10.0)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.engine.model.random_model import write_random_model
 from tests.fakes.gguf_bytes import array, scalar
 from tests.fakes.odd_models import Tensor, odd_model
 from tests.fakes.tiny_model import Architecture, make_tiny_model
@@ -234,3 +235,10 @@ def test_a_vocabulary_of_an_unsupported_kind_is_seen_without_loading(sound: Path
     key = "tokenizer.ggml.model"
     path = odd_model(sound, tmp_path / "odd.gguf", {key: scalar(key, TEXTS, "bert")})
     assert "unsupported kind 'bert'" in read_model_facts(path).refusal
+
+
+def test_a_context_beyond_the_positions_that_a_model_knows_is_refused(tmp_path: Path) -> None:
+    path = write_random_model(tmp_path / "model.gguf", "gpt2")
+    with pytest.raises(ModelFileError, match="knows 256 positions only, but a context of 257 was asked for") as raised:
+        open_model(path, context_size=257)
+    assert "256" in raised.value.hint

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.engine.model.random_model import write_random_model
 from tests.fakes.tiny_model import Architecture, ScalingKind, make_tiny_model
 from tests.naive import ops as naive
 from tui_llama.engine import open_model
@@ -258,3 +259,15 @@ def test_tokens_that_share_positions_are_not_shifted(tiny: Path) -> None:
         with pytest.raises(CallerError):
             sequence.shift(1, 1)
         assert sequence.token_ids == [1, 2, 3, 4]
+
+
+def test_tokens_whose_positions_are_in_their_embeddings_are_read_again_where_they_move(tmp_path: Path) -> None:
+    path = write_random_model(tmp_path / "model.gguf", "gpt2")
+    with open_model(path, threads=1) as model, model.new_sequence() as sequence:
+        sequence.extend(IDS)
+        assert not sequence.can_share_positions
+        sequence.shift(3, 20)
+        rest = IDS[:3] + IDS[23:]
+        assert sequence.token_ids == rest
+        assert sequence.exact_tokens == len(rest)
+        assert sequence.extend([9]).tobytes() == model.logits([*rest, 9])[-1].tobytes()

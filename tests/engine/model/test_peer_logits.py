@@ -67,6 +67,7 @@ CASES: Sequence[Case] = [
     ("exaone-moe", {**BEHIND_DENSE, **WINDOW}, ("*exp_probs_b.bias",)),
     ("falcon", {"attention.head_count_kv": 1}, ("*attn_qkv.weight",)),
     ("falcon", {}, ("*attn_qkv.weight", "*attn_norm_2.weight")),
+    ("gpt2", FULL_HEADS, FUSED),
     ("gptneox", {**HALF, **FULL_HEADS, "use_parallel_residual": True}, FUSED),
     ("gptneox", {**FULL_HEADS, "use_parallel_residual": False}, FUSED),
     ("granite_swa", {**EXPERTS, **LAYERS_APART, "expert_shared_feed_forward_length": 40}, ()),
@@ -84,6 +85,7 @@ CASES: Sequence[Case] = [
     ("nemotron", HALF, BIASES),
     ("orion", {}, ()),
     ("pangu-embedded", {}, ("blk.*.attn_*.bias",)),
+    ("starcoder", {"attention.head_count_kv": 1}, FUSED),
     ("xverse", {}, ()),
 ]
 """Architecture, keys, and tensors that a file of it may have."""

@@ -123,6 +123,15 @@ def embed(row_address: int, batch_address: int, first: int, last: int, scratch: 
         _multiply_by(target, row.columns, row.scale)
 
 
+def embed_positions(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Decodes the row of each token's position. Unit: a token. Plan row: as for `embed`."""
+    row, batch = row_at(row_address), batch_at(batch_address)
+    for token in range(first, last):
+        position = batch.first_position + batch.rotation_offset + token
+        target = row.output + token * row.output_stride
+        dequantize_row(row.weight + position * row.weight_stride, target, row.columns, row.mode)
+
+
 def embed_few_bits(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Does the same as `embed`, for types of few bits with blocks of 256 columns."""
     row, batch = row_at(row_address), batch_at(batch_address)

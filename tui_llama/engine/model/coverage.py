@@ -148,6 +148,12 @@ class TensorCensus:
         """Notes an embedding."""
         self._note_matrix(name, self.sizes.vocab_size, target.width)
 
+    def embed_positions(self, name: str, target: _Width) -> None:
+        """Notes the table."""
+        full_name = f"{name}.weight"
+        float_info(self._file, full_name, (target.width, self.sizes.context_length))
+        self.names.add(full_name)
+
     def part(self, values: _Width, first: int, width: int) -> _Width:
         """Returns a buffer of `width` numbers for each token."""
         return _Width(width)

@@ -20,7 +20,7 @@ class PositionMoves:
 
     Attributes:
         can_turn: Whether keys can be turned for other positions: they must be stored as their rotation left them, not
-            normalised or put together afterwards.
+            normalised or put together afterwards, and positions must not have entered the embeddings.
 
     Args:
         plan: Says how each layer's keys are rotated and stored.
@@ -29,7 +29,9 @@ class PositionMoves:
     def __init__(self, plan: Plan) -> None:
         is_key_row = [step.operation == ops.STORE_KEYS.name for step in plan.steps]
         self._rows = np.ascontiguousarray(plan.rows[is_key_row])
-        self.can_turn = not ((self._rows["rotated_dim"] == 0) & (self._rows["extra"] != 0)).any()
+        is_turned_later = (self._rows["rotated_dim"] == 0) & (self._rows["extra"] != 0)
+        is_embedded = any(step.operation == ops.EMBED_POSITIONS.name for step in plan.steps)
+        self.can_turn = not (is_turned_later.any() or is_embedded)
         self._rotary = plan.rotary
         self._scratch = np.zeros((2, int(self._rows["head_dim"].max())), np.float32)
 

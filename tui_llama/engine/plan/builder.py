@@ -22,7 +22,7 @@ from tui_llama.engine.plan.forward.plan_writer import MatrixName, Rows
 from tui_llama.engine.plan.plan import Buffer, Plan, PlanStep
 from tui_llama.engine.tensors.grid_tables import table_address
 from tui_llama.engine.tensors.matrices import Matrix
-from tui_llama.engine.tensors.weights import has_number
+from tui_llama.engine.tensors.weights import float_info, has_number
 
 _NORMS = {"rms": ops.RMS_NORM, "layer": ops.LAYER_NORM}
 _GATES = {"silu": ops.SWIGLU, "gelu": ops.GEGLU, "clamped_silu": ops.CLAMPED_SWIGLU, "sigmoid": ops.GATE_BY_SIGMOID}
@@ -51,6 +51,23 @@ class PlanBuilder(AttentionSteps):
             output=target.address, output_stride=target.stride_bytes, weight=int(matrix.data.ctypes.data),
             weight_stride=matrix.row_bytes, columns=target.width, mode=matrix.layout.type_id, scale=scale, units=1,
             extra=table_address(matrix.layout),
+        )  # fmt: skip
+
+    def embed_positions(self, name: str, target: Buffer) -> None:
+        """Looks up the rows of tokens' positions in a table of floats, one row for each of the trained context."""
+        known, asked, file = self.sizes.context_length, self.cache.context_size, self.weights.file
+        if asked > known:
+            raise file.refuse(
+                f"the model knows {known} positions only, but a context of {asked} was asked for",
+                f"Use a --ctx of at most {known}.",
+            )
+        float_info(file, f"{name}.weight", (target.width, known))
+        table = self.weights.embedding(f"{name}.weight", known, target.width)
+        self.keep(table.data)
+        self.add_step(
+            PlanStep(ops.EMBED_POSITIONS.name, name),
+            output=target.address, output_stride=target.stride_bytes, weight=int(table.data.ctypes.data),
+            weight_stride=table.row_bytes, columns=target.width, mode=table.layout.type_id, units=1,
         )  # fmt: skip
 
     def norm(

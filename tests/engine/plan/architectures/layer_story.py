@@ -39,6 +39,10 @@ class StoryWriter:
         """Notes the scale."""
         self._note("embed" if scale == 1.0 else f"embed × {scale:.4g}")
 
+    def embed_positions(self, name: str, target: str) -> None:
+        """Notes the name."""
+        self._note(f"embed {name}")
+
     def norm(
         self, source: str, name: str, kind: NormKind, *, bias_required: bool = False, target: str = "normed"
     ) -> str:

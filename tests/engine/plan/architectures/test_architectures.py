@@ -32,6 +32,10 @@ SCALED = [
 SIDE_BY_SIDE = ["layer attn_norm", *PROJECT, *ATTEND, *GATED]
 PLAIN_GELU_WITH_BIAS = ["normed by ffn_up and bias", "gelu", "ups to residual by ffn_down and bias"]
 PLAIN_GELU = ["normed by ffn_up", "gelu", "ups to residual by ffn_down"]
+GPT2 = [
+    *("layer attn_norm and bias", *PROJECT_WITH_BIAS, *ATTEND_WITH_BIAS),
+    *("layer ffn_norm and bias", *PLAIN_GELU_WITH_BIAS),
+]
 RAW = ["residual by attn_q attn_k attn_v"]
 RAW_GATED = ["residual by ffn_gate ffn_up", GATED[1], *DOWN_AND_NORM]
 ROTATED_HEADS = ["rotate queries", "rotate keys", *HEAD_NORMS, "attend arranged", ATTEND[1]]
@@ -47,6 +51,7 @@ LAYERS: Mapping[str, list[str]] = {
     "gemma2": [*NORM, *PROJECT, *ATTEND_AND_NORM, *SECOND_NORM, *GELU_GATED[:2], *DOWN_AND_NORM],
     "gemma3": [*NORM, *PROJECT, *HEAD_NORMS, *ATTEND_AND_NORM, *SECOND_NORM, *GELU_GATED[:2], *DOWN_AND_NORM],
     "glm4": [*NORM, *PROJECT, *ATTEND_AND_NORM, *SECOND_NORM, *GATED_BY_HALVES[:2], *DOWN_AND_NORM],
+    "gpt2": ["embed position_embd", "add", *GPT2],
     "gptneox": [
         *("layer attn_norm and bias", "layer ffn_norm and bias", *PROJECT_WITH_BIAS, *ATTEND_WITH_BIAS),
         *("normed besides by ffn_up and bias", *PLAIN_GELU_WITH_BIAS[1:]),
@@ -67,10 +72,8 @@ LAYERS: Mapping[str, list[str]] = {
     "seed_oss": [*NORM, *PROJECT_WITH_BIAS, *ATTEND, "rms post_attention_norm", *GATED],
     "smollm3": LLAMA,
     "stablelm": ["layer attn_norm and bias", *PROJECT, *ATTEND, *GATED],
-    "starcoder2": [
-        *("layer attn_norm and bias", *PROJECT_WITH_BIAS, *ATTEND_WITH_BIAS),
-        *("layer ffn_norm and bias", *PLAIN_GELU_WITH_BIAS),
-    ],
+    "starcoder": ["embed position_embd", "add", *GPT2],
+    "starcoder2": GPT2,
 }
 """One layer of each dense architecture, in the words of `layer_story`."""
 
@@ -82,6 +85,7 @@ ENDS: Mapping[str, list[str]] = {
     "gemma": ["embed × 8", "rms output_norm", "normed by token_embd"],
     "gemma2": ["embed × 8", "rms output_norm", "normed by token_embd", "scale × 1, cap 30"],
     "gemma3": ["embed × 8", "rms output_norm", "normed by token_embd"],
+    "gpt2": ["embed", "layer output_norm and bias", "normed by token_embd"],
     "gptneox": ["embed", "layer output_norm and bias", "normed by output"],
     "granite": ["embed × 7", "rms output_norm", "normed by token_embd", "scale × 0.3333, cap 0"],
     "internlm2": ["embed", "rms output_norm", "normed by output"],
@@ -89,6 +93,7 @@ ENDS: Mapping[str, list[str]] = {
     "olmo2": ["embed", "rms output_norm", "normed by output"],
     "phi2": ["embed", "layer output_norm and bias", "normed by output and bias"],
     "stablelm": ["embed", "layer output_norm and bias", "normed by output"],
+    "starcoder": ["embed", "layer output_norm and bias", "normed by token_embd"],
     "starcoder2": ["embed", "layer output_norm and bias", "normed by token_embd"],
 }
 """What is before and behind the layers of those that differ from llama, without a tensor `output`."""

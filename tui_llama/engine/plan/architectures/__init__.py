@@ -9,6 +9,7 @@ from tui_llama.engine.plan.architectures.deepseek_moe import BAILINGMOE, DEEPSEE
 from tui_llama.engine.plan.architectures.exaone import EXAONE, EXAONE4, EXAONE_MOE
 from tui_llama.engine.plan.architectures.gemma import GEMMA, GEMMA2, GEMMA3, GEMMA4
 from tui_llama.engine.plan.architectures.glm import CHATGLM, GLM4, GLM4MOE
+from tui_llama.engine.plan.architectures.gpt2 import GPT2, STARCODER
 from tui_llama.engine.plan.architectures.gpt2_like import (
     FALCON,
     GPTNEOX,
@@ -62,7 +63,7 @@ ARCHITECTURES = {
         *(DEEPSEEK, DEEPSEEK2, DOTS1),
         *(ERNIE4_5, ERNIE4_5_MOE, EXAONE, EXAONE4, EXAONE_MOE),
         *(FALCON,),
-        *(GEMMA, GEMMA2, GEMMA3, GEMMA4, GLM4, GLM4MOE, GPTNEOX, GPT_OSS, GRANITE, GRANITE_SWA, GRANITEMOE),
+        *(GEMMA, GEMMA2, GEMMA3, GEMMA4, GLM4, GLM4MOE, GPT2, GPTNEOX, GPT_OSS, GRANITE, GRANITE_SWA, GRANITEMOE),
         *(HUNYUAN_DENSE, HUNYUAN_MOE),
         *(INTERNLM2,),
         *(JAIS2,),
@@ -72,7 +73,7 @@ ARCHITECTURES = {
         *(OLMO2, OLMOE, ORION),
         *(PANGU_EMBEDDED, PHI2, PHI3),
         *(QWEN2, QWEN2MOE, QWEN2VL, QWEN3, QWEN3MOE, QWEN3VL, QWEN3VLMOE),
-        *(SEED_OSS, SMOLLM3, STABLELM, STARCODER2),
+        *(SEED_OSS, SMOLLM3, STABLELM, STARCODER, STARCODER2),
         *(XVERSE,),
     )
 }

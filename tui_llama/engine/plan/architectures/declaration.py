@@ -249,6 +249,8 @@ class Architecture:
     emit_layer: Callable[[Any, "Architecture", Any, int], None] | None = None
 
 
+NOWHERE = RotationRules(unrotated=every_layer)
+"""Positions do not rotate any layer."""
 QUERY_KEY_VALUE = frozenset({"attn_q", "attn_k", "attn_v"})
 """The matrices whose biases Qwen 2 and others have."""
 EVERY_MATRIX = QUERY_KEY_VALUE | {"attn_output", "ffn_up", "ffn_down"}

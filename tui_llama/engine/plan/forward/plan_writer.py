@@ -70,6 +70,10 @@ class PlanWriter(Protocol[Values]):
         """Looks up the embedding rows of token ids, as wide as the target, and multiplies them."""
         ...
 
+    def embed_positions(self, name: str, target: Values) -> None:
+        """Looks up the rows of tokens' positions in a table of floats, one row for each of the trained context."""
+        ...
+
     def part(self, values: Values, first: int, width: int) -> Values:
         """Returns `width` numbers of each token, from the number `first` on, of a buffer."""
         ...
