@@ -58,6 +58,13 @@ def test_llama_cpps_texts_come_back(shared_folder: Path, name: str) -> None:
         assert streamed == (" " + text if tokenizer.add_space_prefix and text else text)
 
 
+@pytest.mark.parametrize("is_special", [False, True])
+def test_all_pieces_are_those_of_each_token(tiny: Tokenizer, pairs: Tokenizer, *, is_special: bool) -> None:
+    for tokenizer in (tiny, pairs):
+        each = [tokenizer.piece(token_id, is_special) for token_id in range(tokenizer.vocab_size)]
+        assert tokenizer.pieces(special=is_special) == each
+
+
 @given(st.text(max_size=80))
 def test_any_text_comes_back(tiny: Tokenizer, text: str) -> None:
     assert tiny.detokenize(tiny.tokenize(text)) == text.replace("▁", " " if tiny.add_space_prefix else "▁")

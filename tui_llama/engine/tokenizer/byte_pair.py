@@ -5,6 +5,7 @@ symbols that the vocabulary lacks. Such symbols get ids beyond the vocabulary's 
 and never leave this module.
 """
 
+import codecs
 import re
 from collections.abc import Sequence
 
@@ -53,7 +54,7 @@ def _byte_alphabet() -> list[str]:
 
 
 BYTE_ALPHABET = _byte_alphabet()
-_BYTE_OF_CHARACTER = {character: byte for byte, character in enumerate(BYTE_ALPHABET)}
+_BYTE_OF_CODE_POINT = {ord(character): byte for byte, character in enumerate(BYTE_ALPHABET)}
 
 
 class BytePairEncoder:
@@ -85,7 +86,7 @@ class BytePairEncoder:
         text = self._vocabulary.texts[token_id]
         if self._rule.has_byte_alphabet:
             return _bytes_of(text)
-        if self._vocabulary.kind(token_id) is TokenKind.BYTE:
+        if int(self._vocabulary.kinds[token_id]) == TokenKind.BYTE:
             return byte_of(text)
         return text_bytes(text.replace(SPACE, " ") if self._rule.escapes_spaces else text)
 
@@ -162,13 +163,13 @@ def _pre_tokenizer(rule: SplittingRule) -> pre_tokenizers.PreTokenizer:
 def _bytes_of(text: str) -> bytes:
     """Returns the bytes of a token's text; characters outside the byte alphabet are spelled as in llama.cpp."""
     try:
-        return bytes([_BYTE_OF_CHARACTER[character] for character in text])
-    except KeyError:
+        return codecs.charmap_encode(text, "strict", _BYTE_OF_CODE_POINT)[0]
+    except UnicodeEncodeError:
         return b"".join(_spelled_byte(character, text) for character in text)
 
 
 def _spelled_byte(character: str, text: str) -> bytes:
-    byte = _BYTE_OF_CHARACTER.get(character)
+    byte = _BYTE_OF_CODE_POINT.get(ord(character))
     if byte is not None:
         return bytes([byte])
     readable = "\ufffd" if "\ud800" <= character <= "\udfff" else character

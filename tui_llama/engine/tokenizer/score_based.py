@@ -68,7 +68,7 @@ class ScoreBasedEncoder:
     def piece(self, token_id: int) -> bytes:
         """Returns the bytes of a normal or byte token."""
         text = self._vocabulary.texts[token_id]
-        if self._vocabulary.kind(token_id) is TokenKind.BYTE:
+        if int(self._vocabulary.kinds[token_id]) == TokenKind.BYTE:
             return byte_of(text)
         return text_bytes(text.replace(SPACE, " "))
 

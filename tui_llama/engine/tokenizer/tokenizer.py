@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from tui_llama.engine import ops
 from tui_llama.engine.gguf.file import GgufFile, open_gguf
 from tui_llama.engine.tokenizer.fingerprint import vocabulary_fingerprint
@@ -158,6 +160,12 @@ class Tokenizer:
         if kind is TokenKind.USER_DEFINED:
             return text_bytes(self._vocabulary.texts[token_id])
         return b"" if kind in _SILENT_KINDS else self._encoder.piece(token_id)
+
+    def pieces(self, *, special: bool = False) -> list[bytes]:
+        """Returns what `piece` returns for every token, in the order of ids; takes a tenth of a second."""
+        is_plain = np.isin(self._vocabulary.kinds, (TokenKind.NORMAL, TokenKind.BYTE)).tolist()
+        plain = self._encoder.piece
+        return [plain(each) if is_plain[each] else self.piece(each, special) for each in range(self.vocab_size)]
 
     def token_text(self, token_id: int) -> str:
         """Returns the text of one token as the vocabulary writes it, such as `Ġthe` or `<|im_end|>`; valid Unicode.

@@ -198,8 +198,7 @@ class AnswerGrammar:
         if form is None or form.has_channels or self._tokenizer.special_spans(form.closing):
             return frozenset()
         both = re.compile(re.escape(form.closing[-1:].encode()) + rb"\s*\S")
-        tokens = range(self._tokenizer.vocab_size)
-        return frozenset(token_id for token_id in tokens if both.search(self._tokenizer.piece(token_id)))
+        return frozenset(token_id for token_id, piece in enumerate(self._tokenizer.pieces()) if both.search(piece))
 
     def _tokens(self, text: str) -> list[int]:
         return self._tokenizer.tokenize(text, parse_special=True, continues=True) if text else []

@@ -39,11 +39,9 @@ class _Words:
         self._tokenizer = tokenizer
         self.tokens: list[bytes] = []
         self.special_token_ids: list[int] = []
-        for token_id in range(tokenizer.vocab_size):
-            piece = tokenizer.piece(token_id)
-            if not piece or (tokenizer.is_special(token_id) and piece[:1] == b"<" and piece[-1:] == b">"):
-                piece = self._special()
-            self.tokens.append(piece)
+        for token_id, piece in enumerate(tokenizer.pieces()):
+            is_mark = tokenizer.is_special(token_id) and piece[:1] == b"<" and piece[-1:] == b">"
+            self.tokens.append(piece if piece and not is_mark else self._special())
         if not has_end:
             self.tokens.append(self._special())
         self.eos_token_id = next(iter(sorted(tokenizer.end_of_generation)), len(self.tokens) - 1)

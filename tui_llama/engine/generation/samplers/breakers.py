@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
+from tui_llama.engine.tokenizer.token_pieces import TokenPieces
+
 _MOST_BYTES: Final = 40
 _MOST_TAIL_TOKENS: Final = 20
 
@@ -21,17 +23,12 @@ class Words(Protocol):
     """What the samplers need of a tokenizer; `tokenizer.Tokenizer` says more of each."""
 
     @property
-    def vocab_size(self) -> int:
-        """Number of tokens."""
-        ...
-
-    @property
     def add_space_prefix(self) -> bool:
         """True if tokenizing adds a space in front of text."""
         ...
 
-    def piece(self, token_id: int, special: bool = False) -> bytes:
-        """Returns the bytes of a token."""
+    def pieces(self, *, special: bool = False) -> list[bytes]:
+        """Returns the bytes of every token."""
         ...
 
     def tokenize(self, text: str) -> list[int]:
@@ -39,40 +36,47 @@ class Words(Protocol):
         ...
 
 
-_found: WeakKeyDictionary[Words, dict[tuple[str, ...], Breakers]] = WeakKeyDictionary()
+class _Known:
+    """What was found in a vocabulary.
+
+    Attributes:
+        pieces: The texts of its tokens alone, without the space that tokenizing adds in front.
+        by_texts: The breakers by the texts that were asked for.
+    """
+
+    def __init__(self, words: Words) -> None:
+        pieces = words.pieces(special=True)
+        self.pieces = TokenPieces([each.removeprefix(b" ") for each in pieces] if words.add_space_prefix else pieces)
+        self.by_texts: dict[tuple[str, ...], Breakers] = {}
+
+
+_known: WeakKeyDictionary[Words, _Known] = WeakKeyDictionary()
 
 
 def breakers_in(words: Words, texts: Sequence[str]) -> Breakers:
     """Returns the breakers by their heads. The first time this looks at all tokens of the vocabulary."""
-    known = _found.setdefault(words, {})
+    known = _known.get(words)
+    if known is None:
+        known = _known[words] = _Known(words)
     key = tuple(texts)
-    if key not in known:
-        known[key] = _breakers(words, key)
-    return known[key]
+    if key not in known.by_texts:
+        known.by_texts[key] = _breakers(words, known.pieces, key)
+    return known.by_texts[key]
 
 
-def _breakers(words: Words, texts: Iterable[str]) -> Breakers:
-    pieces = [_word(words, token_id) for token_id in range(words.vocab_size)]
+def _breakers(words: Words, pieces: TokenPieces, texts: Iterable[str]) -> Breakers:
     found: defaultdict[int, dict[Tail, None]] = defaultdict(dict)  # a set that keeps its order
     for text in texts:
         breaker = text.encode("utf-8", "replace")[:_MOST_BYTES]
-        tails = [
-            (breaker[:end], _tail(words, breaker[end:]))
-            for end in range(1, len(breaker))
-            if any(piece.endswith(breaker[:end]) for piece in pieces)
-        ]
-        for token_id, piece in enumerate(pieces):
-            if breaker in piece:
-                found[token_id][()] = None
-            elif tails and (begun := {tail: None for begin, tail in tails if piece.endswith(begin)}):
-                found[token_id] |= begun
+        whole = set(pieces.holding(breaker).tolist())
+        for token_id in whole:
+            found[token_id][()] = None
+        for end in range(1, len(breaker)):
+            heads = [token_id for token_id in pieces.ending_with(breaker[:end]).tolist() if token_id not in whole]
+            tail = _tail(words, breaker[end:]) if heads else ()
+            for token_id in heads:
+                found[token_id][tail] = None
     return {token_id: tuple(each) for token_id, each in found.items()}
-
-
-def _word(words: Words, token_id: int) -> bytes:
-    """Returns the text of a token alone, without the space that tokenizing adds in front."""
-    piece = words.piece(token_id, special=True)
-    return piece.removeprefix(b" ") if words.add_space_prefix else piece
 
 
 def _tail(words: Words, rest: bytes) -> Tail:
