@@ -47,6 +47,18 @@ async def test_a_persona_is_taken_with_all_that_it_chooses() -> None:
         assert figures.startswith("Pirate · temperature 0.9 · think off · begins “Arr,”")
 
 
+async def test_what_binds_the_answers_of_a_chat_stays_when_a_persona_is_taken() -> None:
+    save_persona(PIRATE)
+    async with opened(replies=[spoken("{}")], size=(140, 24)) as driver:
+        await driver.send("/json")
+        await driver.send("/persona Pirate")
+        await driver.until(lambda: driver.app.turn_driver.chat.choices.persona == "Pirate")
+        await driver.ask("hi")
+        request = driver.engine.reply_requests[-1]
+        assert isinstance(request, ReplyRequest)
+        assert (request.json_schema, request.reply_start) == ('{"type": "object"}', "Arr, ")
+
+
 async def test_the_list_shows_what_each_chooses_and_which_file_is_broken() -> None:
     save_persona(PIRATE)
     save_persona(Persona("Poet", system_prompt="Rhyme.\x1b[31m"))

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 from tui_llama import paths
 from tui_llama.chat import ChatChoices
 from tui_llama.controllers.choosing.default_persona import plain_name
@@ -137,9 +139,12 @@ class PersonasController(OfShownChat):
         self._view.show_state()
 
     async def _take(self, persona: "Persona") -> None:
-        """Lets the chat choose what the persona chooses, and nothing else; then its model is loaded."""
+        """Lets the chat choose what the persona chooses, and nothing else; then its model is loaded.
+
+        What binds the answers stays: no persona says anything of it.
+        """
         chat = self._turn_driver.chat
-        chat.set_choices(persona.choices())
+        chat.set_choices(msgspec.structs.replace(persona.choices(), bounds=chat.choices.bounds))
         chat.next_reply_start = ""
         if persona.system_prompt is not None and persona.system_prompt.strip() != chat.system_prompt.strip():
             self._system_prompt.set(persona.system_prompt)
