@@ -8,14 +8,14 @@ new architecture is tried by itself. Vocabularies are the same in all of them, a
 import random
 import re
 import resource
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.engine.model.random_model import Key, write_random_model
+from tests.engine.model.random_model import write_model_of
 from tests.fakes.gguf_bytes import array, gguf_bytes, scalar, tensor
 from tests.fakes.odd_models import metadata_entry
 from tests.fakes.tiny_model import make_tiny_model
@@ -23,30 +23,13 @@ from tests.scale import scaled
 from tui_llama.engine.gguf.file import TENSOR_TYPES, GgufFile, StringArray, TensorInfo, ValueType, open_gguf
 from tui_llama.engine.model.facts import read_model_facts
 from tui_llama.engine.model.preparation import prepare_model
-from tui_llama.engine.plan.architectures import ARCHITECTURES, Architecture
+from tui_llama.engine.plan.architectures import ARCHITECTURES
 from tui_llama.engine.templates.model_template import template_from_gguf
 from tui_llama.engine.tokenizer.tokenizer import tokenizer_from_gguf
 from tui_llama.errors import ModelFileError
 
 pytestmark = pytest.mark.slow
 
-USUAL: Mapping[str, Key] = {
-    "block_count": 3, "attention.sliding_window": 20, "logit_scale": 0.5, "rope.dimension_sections": [4, 2, 2, 0],
-    "use_parallel_residual": True,
-}  # fmt: skip
-EXPERTS: Mapping[str, Key] = {
-    "expert_count": 8, "expert_used_count": 3, "expert_feed_forward_length": 32, "expert_shared_count": 2,
-    "expert_shared_feed_forward_length": 40, "leading_dense_block_count": 1, "expert_gating_func": 2,
-    "interleave_moe_layer_step": 2,
-}  # fmt: skip
-LATENT: Mapping[str, Key] = {
-    "attention.q_lora_rank": 24, "attention.kv_lora_rank": 32, "attention.key_length_mla": 24,
-    "attention.value_length_mla": 16, "rope.dimension_count": 8, "attention.key_length": 40,
-    "attention.value_length": 32, "attention.head_count_kv": 1,
-}  # fmt: skip
-
-ROUTERS = ("blk.1.ffn_gate_inp.weight", "blk.2.ffn_gate_inp.weight")
-"""Tensors that say which layers have experts, where keys do not."""
 MOST_BYTES = 1 << 27
 """By which the process may grow while it tries models of some hundred kilobytes, with all that is imported for them."""
 
@@ -62,7 +45,7 @@ ALIGNMENT = 32
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_a_file_with_one_thing_wrong_is_prepared_or_refused(name: str, tmp_path: Path) -> None:
-    sound = write_random_model(tmp_path / "sound.gguf", name, keys_for(ARCHITECTURES[name]), ROUTERS)
+    sound = write_model_of(tmp_path / "sound.gguf", name)
     assert not read_model_facts(sound).refusal
     with open_gguf(sound) as file:
         mutants = [*with_wrong_keys(file, f"{name}."), *with_wrong_tensors(file)]
@@ -79,18 +62,6 @@ def test_a_file_with_a_wrong_vocabulary_is_read_or_refused(tmp_path: Path) -> No
         mutants = [*with_wrong_keys(file, "tokenizer."), *with_wrong_keys(file, "general.")]
     random.Random(7).shuffle(mutants)
     assert try_all(mutants[: scaled(60, len(mutants))], tmp_path / "mutant.gguf", read_texts) > 6
-
-
-def keys_for(architecture: Architecture) -> dict[str, Key]:
-    """Returns the keys that a file of an architecture must have besides those of every file, and some that it may."""
-    keys = {**USUAL, **(EXPERTS if architecture.experts is not None else {})}
-    if architecture.latent_query_rank is not None:
-        keys |= LATENT
-    if architecture.windows is not None and architecture.windows.period is None:
-        keys |= {"attention.sliding_window_pattern": [True, False, True], "attention.rope_pattern": [False, True, True]}
-    if architecture.has_layer_embeddings:
-        keys["embedding_length_per_layer_input"] = 16
-    return keys
 
 
 def try_all(mutants: Sequence[Mutant], path: Path, use: Callable[[Path], None]) -> int:

@@ -22,6 +22,15 @@ def write_vocabulary(path: Path, keys: Mapping[str, Value], name: str = "") -> P
     writer = gguf.GGUFWriter(path, "llama")
     if name:
         writer.add_name(name)
+    add_vocabulary(writer, keys)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return path
+
+
+def add_vocabulary(writer: gguf.GGUFWriter, keys: Mapping[str, Value]) -> None:
+    """Adds `keys` below `tokenizer.ggml.` to a file that is being written."""
     for key, value in keys.items():
         full_key = "tokenizer.ggml." + key
         if isinstance(value, bool):
@@ -32,10 +41,6 @@ def write_vocabulary(path: Path, keys: Mapping[str, Value], name: str = "") -> P
             writer.add_string(full_key, value)
         else:
             writer.add_array(full_key, list(value))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.close()
-    return path
 
 
 def score_keys(pieces: Mapping[str, float], **more: Value) -> dict[str, Value]:
