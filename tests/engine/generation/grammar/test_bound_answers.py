@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tests.engine.generation.test_thought import following
 from tests.engine.templates.thinking_templates import DEEPSEEK_R1, HARMONY, QWEN3
 from tests.fakes.engine_events import finish_of, text_of, thought_of, tokens_of
-from tests.fakes.fake_model import EOS, FakeModel, answering, any_letter, byte_tokenizer
+from tests.fakes.fake_model import EOS, VOCAB_SIZE, FakeModel, answering, any_letter, byte_tokenizer
 from tests.fakes.talk import GREEDY, engine_with, never
 from tui_llama.chat import ChatMessage, Role, StopReason, Thinking
 from tui_llama.engine.events import Failed, GrammarProgress, PromptEncoded
@@ -146,6 +146,16 @@ def test_control_tokens_are_never_text() -> None:
     events = answer(replace(QUESTION, grammar='root ::= "<s>" .{4}', sampling=replace(WILD, seed=5)))
     assert text_of(events).startswith("<s>")
     assert all(token_id < 256 for token_id in tokens_of(events)[:-1])
+
+
+def test_a_text_that_must_hold_the_name_of_a_mark_holds_its_letters() -> None:
+    model = FakeModel(any_letter)
+    model.tokenizer = byte_tokenizer(user_defined=["<b>", "<<b>>", "[image]"])
+    model.vocab_size = model.tokenizer.vocab_size
+    model.tokenizer.add_space_prefix = True
+    events = answer(replace(QUESTION, grammar='root ::= "a<b>c <<b>>[image] x"'), model)
+    image = VOCAB_SIZE + 2
+    assert tokens_of(events) == [*b"a<b>c <<b>>", image, *b" x", EOS]
 
 
 def test_a_grammar_may_ask_for_a_control_token() -> None:

@@ -46,6 +46,7 @@ class _Words:
             self.tokens.append(self._special())
         self.eos_token_id = next(iter(sorted(tokenizer.end_of_generation)), len(self.tokens) - 1)
         self.bos_token_id = tokenizer.bos_id
+        self._not_text = frozenset(self.special_token_ids)
 
     def _special(self) -> bytes:
         """Notes that the next token is no text; returns a name for it, which no grammar of ours uses."""
@@ -53,5 +54,24 @@ class _Words:
         return f"<[{len(self.tokens)}]>".encode()
 
     def __call__(self, text: str | bytes) -> list[int]:
-        """Returns the tokens of a text that follows another one."""
-        return self._tokenizer.tokenize(text.decode() if isinstance(text, bytes) else text, continues=True)
+        """Returns the tokens of a text that follows another one. Marks in it are letters, as in every answer."""
+        letters = text.decode() if isinstance(text, bytes) else text
+        ids = self._plain(letters)
+        return self._in_parts(letters) if any(map(self._tokenizer.is_special, ids)) else ids
+
+    def _in_parts(self, letters: str) -> list[int]:
+        """Returns the tokens of a text with user-defined tokens, each part by itself: some models add spaces behind."""
+        ids: list[int] = []
+        end = 0
+        for begin, next_begin in self._tokenizer.special_spans(letters, [(0, len(letters))]):
+            ids += [*self._plain(letters[end:begin]), *self._without_marks(letters[begin:next_begin])]
+            end = next_begin
+        return [*ids, *self._plain(letters[end:])]
+
+    def _without_marks(self, name: str) -> list[int]:
+        """Returns the tokens of the text of a user-defined token: the token, unless it is no text."""
+        ids = self._plain(name)
+        return self(name[:1]) + self(name[1:]) if self._not_text.issuperset(ids) else ids
+
+    def _plain(self, text: str) -> list[int]:
+        return self._tokenizer.tokenize(text, continues=True)
