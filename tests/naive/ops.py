@@ -105,6 +105,11 @@ def scale_and_cap(x: Array, scale: float, cap: float) -> Array:
     return out
 
 
+def limit(x: Array, most: float) -> Array:
+    """Replaces numbers beyond a limit by the limit, with their sign."""
+    return np.clip(x, -most, most)
+
+
 def clamped_swiglu(gates: Array, ups: Array) -> Array:
     """Computes gate · sigmoid(1.702 · gate) × (up + 1), with the limits of gpt-oss."""
     gates, ups = np.minimum(gates, 7.0), np.clip(ups, -7.0, 7.0)

@@ -92,6 +92,8 @@ RELU_SQUARED: Final = _planned("gating", "relu_squared")
 """The square of the positive part of rows, in place."""
 SCALE_AND_CAP: Final = _planned("gating", "scale_and_cap")
 """Multiplies rows and limits them, in place."""
+LIMIT: Final = _planned("gating", "limit")
+"""Replaces numbers of rows that are beyond a limit, in place."""
 ROTATE_QUERIES: Final = _planned("kv_store", "rotate_queries")
 """Rotates queries by their positions and pads each head."""
 STORE_KEYS: Final = _planned("kv_store", "store_keys")
@@ -155,6 +157,7 @@ _PLAN_OPERATIONS: Final = {
             RELU_SQUARED,
             WEIGH,
             SCALE_AND_CAP,
+            LIMIT,
         ),
         *(ROTATE_QUERIES, STORE_KEYS, STORE_VALUES, ATTENTION),
         *EXPERTS,

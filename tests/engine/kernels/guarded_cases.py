@@ -233,7 +233,7 @@ def _elementwise() -> Iterator[Case]:
     widths: list[dict[str, Any]] = [{"columns": columns, "tokens": tokens} for columns in (16, 48) for tokens in (1, 3)]
     for gating in ("swiglu", "geglu"):
         yield from _plan_cases(gating, _gate, *({"operation": gating, **sizes} for sizes in widths))
-    for change in ("gelu", "relu_squared", "scale_and_cap"):
+    for change in ("gelu", "relu_squared", "scale_and_cap", "limit"):
         yield from _plan_cases(change, _change, *({"operation": change, **sizes} for sizes in widths))
     capped = [{"operation": "scale_and_cap", "soft_cap": 30.0, **sizes} for sizes in widths]
     yield from _plan_cases("scale_and_cap", _change, *capped)

@@ -1,6 +1,7 @@
 """Activations and limits against their naive twins."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,3 +70,16 @@ def test_numbers_are_scaled_and_then_level_off_at_the_cap(scale: float, cap: flo
     np.testing.assert_allclose(x, expected, rtol=1e-5, atol=2e-6 * max(cap, 1.0))
     if cap:
         assert np.abs(x).max() <= cap
+
+
+@pytest.mark.parametrize("columns", [16, 96])
+def test_numbers_beyond_a_limit_become_the_limit(columns: int) -> None:
+    x = with_far_numbers(columns)
+    expected, before = naive.limit(x.astype(float), 1.5), x[:1].copy()
+    fields: dict[str, Any] = {"columns": columns, "scale": 1.5}
+    batch = {"token_count": 3, "first_output_token": 1}
+    run_kernel("limit", batch, **through(x, x), **fields, output_tokens_only=1, **PER_TOKEN)
+    np.testing.assert_array_equal(x[1:], expected[1:])
+    np.testing.assert_array_equal(x[:1], before)
+    run_kernel("limit", {"token_count": 1}, **through(x, x), **fields, **PER_TOKEN)
+    np.testing.assert_array_equal(x[:1], expected[:1])

@@ -83,6 +83,7 @@ CASES: Sequence[Case] = [
     ("minimax-m2", {**EXPERTS, **HALF, "expert_gating_func": 2}, ()),
     ("mistral4", {**BEHIND_DENSE, **LATENT}, ("*exp_probs_b.bias",)),
     ("nemotron", HALF, BIASES),
+    ("olmo", {"attention.clamp_kqv": 0.7}, ()),
     ("orion", {}, ()),
     ("pangu-embedded", {}, ("blk.*.attn_*.bias",)),
     ("starcoder", {"attention.head_count_kv": 1}, FUSED),

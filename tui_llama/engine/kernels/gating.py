@@ -130,6 +130,19 @@ def _scale_block(_: Any, place: Any, scale: Any) -> Any:
     return types.void(types.uintp, types.float32), generate
 
 
+@intrinsic
+def _limit_block(_: Any, place: Any, limit: Any) -> Any:
+    """Limits 16 float32 at an address to numbers from -limit to limit."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
+        at, most = simd.pointer(b, arguments[0]), simd.splat(b, arguments[1])
+        value = simd.maximum(b, _at_most(b, simd.load(b, at, 0, F32), most), b.fneg(most))
+        simd.store(b, value, at)
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.float32), generate
+
+
 def swiglu(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Computes SwiGLU: silu(gate) × up. Unit: a token.
 
@@ -254,3 +267,15 @@ def scale_and_cap(row_address: int, batch_address: int, first: int, last: int, s
                 _cap_block(place, row.scale, row.soft_cap)
             else:
                 _scale_block(place, row.scale)
+
+
+def limit(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Replaces numbers beyond a limit by the limit, with their sign. Unit: a token.
+
+    Plan row: `output` is float32 (tokens, columns), columns a multiple of 16; `scale` is the limit, above 0.
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = first_token(row, batch)
+    for token in range(start + first, start + last):
+        for at in range(0, 4 * row.columns, _VECTOR_BYTES):
+            _limit_block(np.uintp(row.output + token * row.output_stride + at), row.scale)

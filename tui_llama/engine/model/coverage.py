@@ -162,7 +162,8 @@ class TensorCensus:
         self, source: _Width, name: str, kind: NormKind, *, bias_required: bool = False, target: str = "normed"
     ) -> _Width:
         """Notes a norm's weights and bias."""
-        self._note_norm(name, source.width, kind, bias_required)
+        if name:
+            self._note_norm(name, source.width, kind, bias_required)
         return source
 
     def norm_in_place(self, values: _Width, name: str, kind: NormKind) -> None:
@@ -244,6 +245,9 @@ class TensorCensus:
         """Reads no tensor."""
 
     def scale_and_cap(self, values: _Width, scale: float, cap: float) -> None:
+        """Reads no tensor."""
+
+    def limit(self, values: _Width, most: float) -> None:
         """Reads no tensor."""
 
     def multiply_by(self, values: _Width, name: str) -> None:

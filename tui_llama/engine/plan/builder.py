@@ -175,6 +175,13 @@ class PlanBuilder(AttentionSteps):
             **self.from_to(values, values), columns=padded(values.width), scale=scale, soft_cap=cap, units=1,
         )  # fmt: skip
 
+    def limit(self, values: Buffer, most: float) -> None:
+        """Replaces values above a limit or below its negative, in place."""
+        self.add_step(
+            PlanStep(ops.LIMIT.name, values.name),
+            **self.from_to(values, values), columns=padded(values.width), scale=most, units=1,
+        )  # fmt: skip
+
     def multiply_by(self, values: Buffer, name: str) -> None:
         """Multiplies values by the only number of a tensor, in place."""
         self.scale_and_cap(values, float(self.weights.vector(f"{name}.weight", 1)[0]), 0.0)

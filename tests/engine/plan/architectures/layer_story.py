@@ -47,7 +47,7 @@ class StoryWriter:
         self, source: str, name: str, kind: NormKind, *, bias_required: bool = False, target: str = "normed"
     ) -> str:
         """Notes kind and name, and whether there must be a bias."""
-        self._note(f"{kind} {_short(name)}{' and bias' if bias_required else ''}")
+        self._note(f"{kind} {_short(name) or 'bare'}{' and bias' if bias_required else ''}")
         return target
 
     def norm_in_place(self, values: str, name: str, kind: NormKind) -> None:
@@ -104,6 +104,10 @@ class StoryWriter:
     def scale_and_cap(self, values: str, scale: float, cap: float) -> None:
         """Notes both."""
         self._note(f"scale × {scale:.4g}, cap {cap:.4g}")
+
+    def limit(self, values: str, most: float) -> None:
+        """Notes the limit."""
+        self._note(f"limit {values} to {most:g}")
 
     def _note(self, words: str) -> None:
         self.story.append(words)

@@ -36,6 +36,7 @@ GPT2 = [
     *("layer attn_norm and bias", *PROJECT_WITH_BIAS, *ATTEND_WITH_BIAS),
     *("layer ffn_norm and bias", *PLAIN_GELU_WITH_BIAS),
 ]
+LIMIT = ["limit queries to 2", "limit keys to 2", "limit values to 2"]
 RAW = ["residual by attn_q attn_k attn_v"]
 RAW_GATED = ["residual by ffn_gate ffn_up", GATED[1], *DOWN_AND_NORM]
 ROTATED_HEADS = ["rotate queries", "rotate keys", *HEAD_NORMS, "attend arranged", ATTEND[1]]
@@ -62,6 +63,7 @@ LAYERS: Mapping[str, list[str]] = {
     "llama": LLAMA,
     "minicpm": SCALED,
     "mistral3": LLAMA,
+    "olmo": ["layer bare", *PROJECT, *LIMIT, *ATTEND, "layer bare", *GATED],
     "olmo2": [*RAW, "rms attn_q_norm in place", "rms attn_k_norm in place", *ATTEND_AND_NORM, *RAW_GATED],
     "phi2": ["layer attn_norm and bias", *PROJECT_WITH_BIAS, *ATTEND_WITH_BIAS, *PLAIN_GELU_WITH_BIAS],
     "phi3": [*LLAMA_ATTENTION, *SECOND_NORM, *GATED_BY_HALVES],
@@ -90,6 +92,7 @@ ENDS: Mapping[str, list[str]] = {
     "granite": ["embed × 7", "rms output_norm", "normed by token_embd", "scale × 0.3333, cap 0"],
     "internlm2": ["embed", "rms output_norm", "normed by output"],
     "minicpm": ["embed × 7", "rms output_norm", "normed by token_embd", "scale × 0.3333, cap 0"],
+    "olmo": ["embed", "layer bare", "normed by token_embd"],
     "olmo2": ["embed", "rms output_norm", "normed by output"],
     "phi2": ["embed", "layer output_norm and bias", "normed by output and bias"],
     "stablelm": ["embed", "layer output_norm and bias", "normed by output"],
@@ -106,6 +109,7 @@ KEYS: Mapping[str, Setting] = {
     "residual_scale": number(0.5),
     "logit_scale": number(3.0),
     "use_parallel_residual": flag(True),
+    "attention.clamp_kqv": number(2.0),
 }
 
 

@@ -38,7 +38,7 @@ from tui_llama.engine.plan.architectures.llama import (
 from tui_llama.engine.plan.architectures.llama4 import LLAMA4
 from tui_llama.engine.plan.architectures.mimo2 import MIMO2
 from tui_llama.engine.plan.architectures.minicpm3 import MINICPM3
-from tui_llama.engine.plan.architectures.olmo import OLMO2, OLMOE
+from tui_llama.engine.plan.architectures.olmo import OLMO, OLMO2, OLMOE
 from tui_llama.engine.plan.architectures.phi import PHI2, PHI3
 from tui_llama.engine.plan.architectures.qwen import (
     MELLUM,
@@ -70,7 +70,7 @@ ARCHITECTURES = {
         *(LLAMA, LLAMA4),
         *(MAINCODER, MELLUM, MIMO2, MINICPM, MINICPM3, MINIMAX_M2, MISTRAL3, MISTRAL4),
         *(NEMOTRON,),
-        *(OLMO2, OLMOE, ORION),
+        *(OLMO, OLMO2, OLMOE, ORION),
         *(PANGU_EMBEDDED, PHI2, PHI3),
         *(QWEN2, QWEN2MOE, QWEN2VL, QWEN3, QWEN3MOE, QWEN3VL, QWEN3VLMOE),
         *(SEED_OSS, SMOLLM3, STABLELM, STARCODER, STARCODER2),

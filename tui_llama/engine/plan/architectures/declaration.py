@@ -57,8 +57,8 @@ def factor(key: str, default: float | None = 1.0) -> NumberRule:
     return lambda keys: keys.not_negative(key, default) or 1.0
 
 
-def cap(key: str, default: float = 0.0) -> NumberRule:
-    """Makes the rule that reads a cap from a key; 0 is none."""
+def cap(key: str, default: float | None = 0.0) -> NumberRule:
+    """Makes the rule that reads a cap from a key; 0 is none, and without a default the file must have the key."""
     return lambda keys: keys.not_negative(key, default)
 
 
@@ -83,6 +83,8 @@ class Norms:
     after_attention: str = ""
     before_feed_forward: str = "ffn_norm"
     after_feed_forward: str = ""
+    has_weights: bool = True
+    """False: rows are only brought to mean 0 and deviation 1, here and behind the last layer."""
     biases_required: bool = False
     epsilon_is_read: bool = True
     """False: the file's key is not used, and nothing is added to the variance."""
@@ -201,6 +203,7 @@ class Architecture:
         feed_forward: The dense feed-forward block.
         experts: What takes its place in some or all layers; None: nothing does.
         windows: Which layers have a window; None: none.
+        projection_limit: What queries, keys and values are limited to, before they are normed or rotated; 0: nothing.
         attention_scale: Factor of scores.
         score_cap: Cap of scores.
         has_attention_gate: What attention gives is multiplied by the sigmoid of `attn_gate` · its input.
@@ -230,6 +233,7 @@ class Architecture:
     feed_forward: FeedForward = field(default_factory=FeedForward)
     experts: Experts | None = None
     windows: Windows | None = None
+    projection_limit: NumberRule = no_cap
     attention_scale: ScaleRule = by_head_size
     score_cap: NumberRule = no_cap
     has_attention_gate: bool = False

@@ -1,6 +1,6 @@
-"""OLMo 2 and 3: norms of what blocks give, and one norm over all heads.
+"""OLMo with norms without weights; OLMo 2 and 3 with norms of what blocks give, and one norm over all heads.
 
-Source: OLMo Team 2025 (2 OLMo 2 Furious).
+Sources: Groeneveld et al. 2024 (OLMo); OLMo Team 2025 (2 OLMo 2 Furious).
 """
 
 from tui_llama.engine.plan.architectures.declaration import (
@@ -8,10 +8,18 @@ from tui_llama.engine.plan.architectures.declaration import (
     Architecture,
     Experts,
     HeadNorms,
+    Norms,
     RotationRules,
     Windows,
+    cap,
 )
 
+OLMO = Architecture(
+    name="olmo",
+    rotation=RotationRules(neighbours=True, whole_heads=True),
+    norms=Norms(kind="layer", has_weights=False),
+    projection_limit=cap("attention.clamp_kqv"),
+)
 OLMO2 = Architecture(
     name="olmo2",
     rotation=RotationRules(window_scaling="plain"),

@@ -54,6 +54,9 @@ def emit_projections(
         targets[fused if is_fused else block + name] = buffer
         first += width
     plan.multiply(normed, targets, bias_required="attn_q" in architecture.required_biases)
+    if plan.sizes.projection_limit:
+        for buffer in buffers:
+            plan.limit(buffer, plan.sizes.projection_limit)
     return buffers[0], buffers[1], buffers[2]
 
 

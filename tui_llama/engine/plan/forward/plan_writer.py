@@ -81,7 +81,10 @@ class PlanWriter(Protocol[Values]):
     def norm(
         self, source: Values, name: str, kind: NormKind, *, bias_required: bool = False, target: str = "normed"
     ) -> Values:
-        """Computes the norm of rows into a buffer that its next norm overwrites; those of kind "layer" have biases."""
+        """Computes the norm of rows into a buffer that its next norm overwrites; without weights if the name is "".
+
+        Those of kind "layer" have biases.
+        """
         ...
 
     def norm_in_place(self, values: Values, name: str, kind: NormKind) -> None:
@@ -157,6 +160,10 @@ class PlanWriter(Protocol[Values]):
 
     def scale_and_cap(self, values: Values, scale: float, cap: float) -> None:
         """Multiplies values, and limits them to cap · tanh(value / cap), in place; a cap of 0 is none."""
+        ...
+
+    def limit(self, values: Values, most: float) -> None:
+        """Replaces values above a limit or below its negative, in place."""
         ...
 
     def multiply_by(self, values: Values, name: str) -> None:

@@ -9,6 +9,7 @@ def emit_norm(
 ) -> Values:
     """Emits norm(source), and returns it; the next norm with that target overwrites it."""
     norms = architecture.norms
+    name = name if norms.has_weights else ""
     return plan.norm(source, name, norms.kind, bias_required=norms.biases_required, target=target)
 
 
