@@ -86,6 +86,7 @@ CASES: Sequence[Case] = [
     ("olmo", {"attention.clamp_kqv": 0.7}, ()),
     ("orion", {}, ()),
     ("pangu-embedded", {}, ("blk.*.attn_*.bias",)),
+    ("qwen", FULL_HEADS, FUSED),
     ("starcoder", {"attention.head_count_kv": 1}, FUSED),
     ("xverse", {}, ()),
 ]

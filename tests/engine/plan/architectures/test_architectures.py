@@ -67,6 +67,7 @@ LAYERS: Mapping[str, list[str]] = {
     "olmo2": [*RAW, "rms attn_q_norm in place", "rms attn_k_norm in place", *ATTEND_AND_NORM, *RAW_GATED],
     "phi2": ["layer attn_norm and bias", *PROJECT_WITH_BIAS, *ATTEND_WITH_BIAS, *PLAIN_GELU_WITH_BIAS],
     "phi3": [*LLAMA_ATTENTION, *SECOND_NORM, *GATED_BY_HALVES],
+    "qwen": QWEN2,
     "qwen2": QWEN2,
     "qwen2vl": QWEN2,
     "qwen3": QWEN3,
@@ -95,6 +96,7 @@ ENDS: Mapping[str, list[str]] = {
     "olmo": ["embed", "layer bare", "normed by token_embd"],
     "olmo2": ["embed", "rms output_norm", "normed by output"],
     "phi2": ["embed", "layer output_norm and bias", "normed by output and bias"],
+    "qwen": ["embed", "rms output_norm", "normed by output"],
     "stablelm": ["embed", "layer output_norm and bias", "normed by output"],
     "starcoder": ["embed", "layer output_norm and bias", "normed by token_embd"],
     "starcoder2": ["embed", "layer output_norm and bias", "normed by token_embd"],
@@ -233,6 +235,12 @@ def test_queries_of_mistral_grow_where_the_file_says_so(tmp_path: Path) -> None:
     assert temperature is not None
     assert temperature.strength == pytest.approx(0.1)
     assert (temperature.length, temperature.offset) == (64, 0)
+
+
+def test_qwen_1_counts_the_rows_of_both_halves_of_the_feed_forward_block(tmp_path: Path) -> None:
+    for name, size in (("qwen", 48), ("qwen2", 96)):
+        sizes = read_as(tmp_path, name, {"feed_forward_length": integer(96)})
+        assert [layer.hidden_size for layer in sizes.layers] == [size, size]
 
 
 def test_qwen_2_vl_adds_nothing_to_the_variance(tmp_path: Path) -> None:

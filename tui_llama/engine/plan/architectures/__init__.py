@@ -43,6 +43,7 @@ from tui_llama.engine.plan.architectures.phi import PHI2, PHI3
 from tui_llama.engine.plan.architectures.qwen import (
     MELLUM,
     MINIMAX_M2,
+    QWEN,
     QWEN2,
     QWEN2MOE,
     QWEN2VL,
@@ -72,7 +73,7 @@ ARCHITECTURES = {
         *(NEMOTRON,),
         *(OLMO, OLMO2, OLMOE, ORION),
         *(PANGU_EMBEDDED, PHI2, PHI3),
-        *(QWEN2, QWEN2MOE, QWEN2VL, QWEN3, QWEN3MOE, QWEN3VL, QWEN3VLMOE),
+        *(QWEN, QWEN2, QWEN2MOE, QWEN2VL, QWEN3, QWEN3MOE, QWEN3VL, QWEN3VLMOE),
         *(SEED_OSS, SMOLLM3, STABLELM, STARCODER, STARCODER2),
         *(XVERSE,),
     )

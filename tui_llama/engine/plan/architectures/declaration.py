@@ -158,6 +158,8 @@ class FeedForward:
     """down(activation(gate(x)) · up(x)); else down(activation(up(x)))."""
     gate_is_above_up: bool = False
     """One matrix holds the rows of the gate and, below them, those of the other half (`ffn_up`)."""
+    length_is_of_both_halves: bool = False
+    """The length in the file counts the rows of the gate and of the other half."""
 
 
 @dataclass(frozen=True, slots=True)

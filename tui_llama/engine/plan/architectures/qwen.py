@@ -1,9 +1,10 @@
-"""Qwen 2 and 2.5 with biases on queries, keys and values; Qwen 3 with norms on every head instead."""
+"""Qwen 1, 2 and 2.5 with biases on queries, keys and values; Qwen 3 with norms on every head instead."""
 
 from tui_llama.engine.plan.architectures.declaration import (
     QUERY_KEY_VALUE,
     Architecture,
     Experts,
+    FeedForward,
     HeadNorms,
     Norms,
     RotationRules,
@@ -11,6 +12,14 @@ from tui_llama.engine.plan.architectures.declaration import (
 )
 from tui_llama.engine.plan.architectures.expert_rules import always, gating, own_or_share, shared_or_dense
 
+QWEN = Architecture(
+    name="qwen",
+    rotation=RotationRules(),
+    required_biases=QUERY_KEY_VALUE,
+    feed_forward=FeedForward(length_is_of_both_halves=True),
+    output="own",
+)
+"""Qwen 1: Bai et al. 2023."""
 QWEN2 = Architecture(name="qwen2", rotation=RotationRules(), required_biases=QUERY_KEY_VALUE)
 QWEN2VL = Architecture(
     name="qwen2vl",

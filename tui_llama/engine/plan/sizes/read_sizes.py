@@ -100,7 +100,9 @@ def _check_factors(file: GgufFile, sizes: Hyperparameters) -> None:
 def _layers(keys: Keys, architecture: Architecture, context_length: int) -> tuple[LayerSizes, ...]:
     head_counts = keys.sizes("attention.head_count", MAX_HEADS, keys.layer_count)
     kv_head_counts = _kv_head_counts(keys, head_counts)
-    hidden_sizes = keys.sizes("feed_forward_length", MAX_SIZE, keys.layer_count)
+    halves = 2 if architecture.feed_forward.length_is_of_both_halves else 1
+    lengths = keys.sizes("feed_forward_length", MAX_SIZE, keys.layer_count, least=halves)
+    hidden_sizes = tuple(length // halves for length in lengths)
     windows = read_windows(keys, architecture.windows)
     latent = read_latent(keys, architecture.latent_query_rank) if architecture.latent_query_rank else None
     sources = _sources(keys, architecture, windows)
