@@ -5,7 +5,8 @@
 The whole program runs in a pseudo-terminal with an empty home, loads the model, answers a question, and then gets no
 input. It uses the compiled kernels of this user; processes that end before the measurement compile those that are
 missing. Memory is the proportional set size, in which a shared page counts in part.
-Targets: the file's tensors × 1.1 + keys and values of the whole context as float16 + 250 MB, and no processor time.
+Targets: the file's tensors × 1.1 + keys and values as float16 + 250 MB, and no processor time. Layers with a window may
+keep twice as many positions as it has; all others keep the whole context.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from benchmarks.terminal import Terminal
 from tui_llama.engine.gguf.file import open_gguf
 from tui_llama.engine.plan.architectures import architecture_named
 from tui_llama.engine.plan.sizes.read_sizes import read_sizes
+from tui_llama.engine.tensors.kv_cache import state_shape_of
 from tui_llama.paths import KERNEL_CACHE_VARIABLE, kernel_cache_folder
 
 _MEGABYTE = 1e6
@@ -99,9 +101,11 @@ def _memory_bytes(process: int) -> dict[str, int]:
 
 def _allowed_bytes(model: Path, context_size: int) -> float:
     with open_gguf(model) as file:
-        sizes = read_sizes(file, architecture_named(file.get_str("general.architecture"))).sizes
+        shape = state_shape_of(read_sizes(file, architecture_named(file.get_str("general.architecture"))).sizes, "f16")
         weight_bytes = sum(len(file.tensor_bytes(name)) for name in file.tensors)
-    cache_bytes = 2 * sizes.cached_elements * context_size
+    windows = [group for group in shape.groups if group.window]
+    window_bytes = sum(shape.group_bytes(group) * min(group.window, context_size) for group in windows)
+    cache_bytes = shape.lasting_bytes * context_size + 2 * window_bytes
     print(f"weights {weight_bytes / _MEGABYTE:.0f} MB, keys and values {cache_bytes / _MEGABYTE:.0f} MB")
     return weight_bytes * 1.1 + cache_bytes + _ALLOWED_BESIDES_BYTES
 

@@ -11,11 +11,6 @@ from tui_llama.engine.layouts.weight_tile import (
     BF16_FORMAT,
     F16_FORMAT,
     FORMATS,
-    IQ4_XS_FORMAT,
-    Q2_K_FORMAT,
-    Q3_K_FORMAT,
-    TQ1_0_FORMAT,
-    TQ2_0_FORMAT,
     TileFormat,
 )
 from tui_llama.engine.toolchain.loader import code_of, is_ready
@@ -61,11 +56,7 @@ def _planned(module: str, name: str) -> Operation:
 
 
 EMBED: Final = _planned("elementwise", "embed")
-"""Token ids → rows of the embedding, as float32; for most types."""
-EMBED_FEW_BITS: Final = _planned("elementwise", "embed_few_bits")
-"""The same, for types of few bits: a kernel of its own, so that other models need not compile them."""
-EMBED_FROM_GRID: Final = _planned("elementwise", "embed_from_grid")
-"""The same, for types whose weights come from a grid."""
+"""Token ids → rows of the embedding, as float32."""
 EMBED_POSITIONS: Final = _planned("elementwise", "embed_positions")
 """Positions of tokens → rows of a learned table, as float32."""
 RMS_NORM: Final = _planned("elementwise", "rms_norm")
@@ -116,18 +107,10 @@ ADD_EXPERTS: Final = _planned("experts.grouping", "add_experts")
 
 EXPERTS: Final = (CHOOSE_EXPERTS, GROUP_TOKENS, SPREAD_INPUTS, MULTIPLY_EXPERTS, ADD_EXPERTS)
 
-_EMBEDDINGS: Final = dict.fromkeys(
-    (Q2_K_FORMAT, Q3_K_FORMAT, IQ4_XS_FORMAT, TQ1_0_FORMAT, TQ2_0_FORMAT), EMBED_FEW_BITS
-)  # of the types that `EMBED` does not know
 _QUANTIZATIONS: Final = {columns: _planned("elementwise", f"quantize_{columns}") for columns in (32, 256)}
 _MATRIX_PRODUCTS: Final = {
     layout: _planned("matrix.product_kernels", f"matrix_{layout.name.lower()}") for layout in FORMATS.values()
 }
-
-
-def embedding(layout: TileFormat) -> Operation:
-    """Returns the operation that looks up rows of an embedding of this format."""
-    return EMBED_FROM_GRID if layout.grid_width else _EMBEDDINGS.get(layout, EMBED)
 
 
 def quantization(columns: int) -> Operation:
@@ -143,8 +126,9 @@ def matrix_product(layout: TileFormat) -> Operation:
 _PLAN_OPERATIONS: Final = {
     operation.name: operation
     for operation in (
-        *(EMBED, EMBED_FEW_BITS, EMBED_FROM_GRID, EMBED_POSITIONS),
         *(
+            EMBED,
+            EMBED_POSITIONS,
             RMS_NORM,
             LAYER_NORM,
             COPY_HEADS,

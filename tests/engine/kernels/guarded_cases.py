@@ -32,9 +32,9 @@ from tui_llama.engine.layouts.weight_tile import FORMATS, ROWS, TileFormat
 from tui_llama.engine.machine.memory import padded
 from tui_llama.engine.plan.schedule import make_schedule, most_rows_of_a_stage
 from tui_llama.engine.state_shape import LayerGroup, StateShape
-from tui_llama.engine.tensors.grid_tables import table_address
 from tui_llama.engine.tensors.kv_cache import CacheShape
 from tui_llama.engine.tensors.repacking import units_of
+from tui_llama.engine.tensors.tile_records import record_address
 
 # --- kernels of a plan ------------------------------------------------------------------------------------------------
 
@@ -47,22 +47,22 @@ def _plan_cases(operation: str, run: Callable[..., None], *sizes: dict[str, Any]
 
 def _read_embedding(memory: GuardedMemory, layout: TileFormat, columns: int) -> None:
     token_ids = memory.copy(np.array([2, 0, 2], np.int32))
-    weight = memory.zeros((3, layout.row_bytes(columns)), np.uint8)
+    weight = memory.zeros(layout.matrix_bytes(3, columns), np.uint8)
     output = memory.zeros((3, columns), np.float32)
     run_row(
-        memory, ops.embedding(layout).name, 3, 0, {"token_ids": address(token_ids), "token_count": 3},
-        weight=address(weight), weight_stride=weight.strides[0], columns=columns, mode=layout.type_id,
-        extra=table_address(layout),
+        memory, "embed", 3, 0, {"token_ids": address(token_ids), "token_count": 3},
+        weight=address(weight), weight_stride=len(weight), columns=columns, mode=layout.type_id,
+        extra=record_address(layout),
         output=address(output), output_stride=output.strides[0],
     )  # fmt: skip
 
 
 def _read_positions(memory: GuardedMemory, layout: TileFormat, columns: int) -> None:
-    weight = memory.zeros((7, layout.row_bytes(columns)), np.uint8)
+    weight = memory.zeros(layout.matrix_bytes(7, columns), np.uint8)
     output = memory.zeros((3, columns), np.float32)
     run_row(
         memory, "embed_positions", 3, 0, {"token_count": 3, "first_position": 4},
-        weight=address(weight), weight_stride=weight.strides[0], columns=columns, mode=layout.type_id,
+        weight=address(weight), weight_stride=len(weight), columns=columns, mode=layout.type_id,
         output=address(output), output_stride=output.strides[0],
     )  # fmt: skip
 
@@ -219,7 +219,7 @@ def _elementwise() -> Iterator[Case]:
     for layout in FORMATS.values():
         counts = (1, 7, 33) if layout.is_float else (layout.block_columns, 3 * layout.block_columns)
         yield from _plan_cases(
-            ops.embedding(layout).name, _read_embedding, *({"layout": layout, "columns": columns} for columns in counts)
+            "embed", _read_embedding, *({"layout": layout, "columns": columns} for columns in counts)
         )
         if layout.is_float:
             tables = ({"layout": layout, "columns": columns} for columns in counts)

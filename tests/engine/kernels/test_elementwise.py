@@ -28,6 +28,11 @@ def random(*shape: int) -> npt.NDArray[np.float32]:
     return RNG.standard_normal(shape).astype(np.float32)
 
 
+def in_tiles(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Returns a matrix of 20 rows in tiles of 16 rows and one column: (2, columns, 16)."""
+    return np.ascontiguousarray(np.pad(matrix, ((0, 12), (0, 0))).reshape(2, 16, -1).swapaxes(1, 2))
+
+
 @pytest.mark.parametrize("columns", [8, 16, 40, 64, 2048])
 @pytest.mark.parametrize("heads", [1, 3])
 def test_rms_norm_agrees_with_its_twin(columns: int, heads: int) -> None:
@@ -90,9 +95,10 @@ def test_parts_of_heads_are_copied_and_nothing_else() -> None:
 
 
 def test_embeddings_are_multiplied_by_their_scale() -> None:
-    matrix, token_ids = random(5, 24), np.array([4, 0, 4], np.int32)
+    matrix, token_ids = random(20, 24), np.array([17, 0, 4], np.int32)
+    tiles = in_tiles(matrix)
     out = np.zeros((3, 24), np.float32)
-    fields: dict[str, Any] = {"weight": address(matrix), "weight_stride": matrix.strides[0], "mode": F32_FORMAT.type_id}
+    fields: dict[str, Any] = {"weight": address(tiles), "weight_stride": tiles.strides[0], "mode": F32_FORMAT.type_id}
     batch = {"token_ids": address(token_ids), "token_count": 3}
     for scale in (1.0, 78.5):
         run_kernel("embed", batch, **through(out, out), **fields, columns=24, scale=scale, **PER_TOKEN)
@@ -100,9 +106,10 @@ def test_embeddings_are_multiplied_by_their_scale() -> None:
 
 
 def test_positions_have_rows_of_their_own_and_tokens_may_share_one() -> None:
-    table, out = random(9, 24), np.zeros((3, 24), np.float32)
-    fields: dict[str, Any] = {"weight": address(table), "weight_stride": table.strides[0], "mode": F32_FORMAT.type_id}
-    for first, offset in ((0, 0), (6, 0), (8, -4)):
+    table, out = random(20, 24), np.zeros((3, 24), np.float32)
+    tiles = in_tiles(table)
+    fields: dict[str, Any] = {"weight": address(tiles), "weight_stride": tiles.strides[0], "mode": F32_FORMAT.type_id}
+    for first, offset in ((0, 0), (15, 0), (8, -4)):
         batch = {"token_count": 3, "first_position": first, "rotation_offset": offset}
         run_kernel("embed_positions", batch, **through(out, out), **fields, columns=24, **PER_TOKEN)
         np.testing.assert_array_equal(out, table[first + offset :][:3])

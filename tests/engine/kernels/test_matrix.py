@@ -10,14 +10,13 @@ import pytest
 from tests.engine.kernels.kernel_bench import address, run_kernel
 from tests.naive import ops as naive
 from tests.naive import weights
-from tui_llama.engine import ops
 from tui_llama.engine.gguf.types import TENSOR_TYPES
 from tui_llama.engine.layouts import plan_row, weight_tile
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, SUMMARY_BYTES, activation_bytes
 from tui_llama.engine.layouts.weight_tile import FORMATS, ScaleType, TileFormat
 from tui_llama.engine.machine.memory import padded, zeroed_array
-from tui_llama.engine.tensors.grid_tables import table_address
 from tui_llama.engine.tensors.repacking import repack_units, units_of
+from tui_llama.engine.tensors.tile_records import record_address
 
 RNG = np.random.default_rng(3)
 D_AT = {"Q2_K": 80, "Q3_K": 108, "Q6_K": 208, "TQ1_0": 52, "TQ2_0": 64}  # elsewhere the block begins with it
@@ -161,15 +160,16 @@ def test_one_token_or_many_give_the_same_bits(layout: TileFormat) -> None:
 
 @EVERY_FORMAT
 def test_embedding_rows_decode_as_the_gguf_package_decodes_them(layout: TileFormat) -> None:
-    raw, decoded = random_matrix(layout, 3, 512)
-    out, token_ids = np.zeros((2, 512), np.float32), np.array([1, 2], np.int32)
+    raw, decoded = random_matrix(layout, 19, 512)
+    matrix = repacked(layout, raw, 19, 512)
+    out, token_ids = np.zeros((3, 512), np.float32), np.array([1, 18, 7], np.int32)
     run_kernel(
-        ops.embedding(layout).name, {"token_ids": address(token_ids), "token_count": 2},
+        "embed", {"token_ids": address(token_ids), "token_count": 3},
         output=address(out), output_stride=out.strides[0],
-        weight=address(raw), weight_stride=raw.strides[0], columns=512, mode=layout.type_id,
-        extra=table_address(layout), scale=1.0, per_token=plan_row.PER_TOKEN,
+        weight=address(matrix), weight_stride=len(matrix) // 2, columns=512, mode=layout.type_id,
+        extra=record_address(layout), scale=1.0, per_token=plan_row.PER_TOKEN,
     )  # fmt: skip
-    np.testing.assert_allclose(out, decoded[1:], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(out, decoded[token_ids], rtol=1e-6, atol=1e-9)
 
 
 @EVERY_FORMAT

@@ -57,7 +57,7 @@ def test_the_census_has_just_the_tensors_that_the_plan_reads(
     tmp_path: Path, architecture: Architecture, tied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: set[str] = set()
-    for kind in ("matrix", "expert_matrices", "vector", "vectors", "embedding"):
+    for kind in ("matrix", "expert_matrices", "vector", "vectors"):
         original = getattr(Weights, kind)
 
         def note(self: Weights, name: str, *sizes: int, original: object = original) -> object:

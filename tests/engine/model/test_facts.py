@@ -61,8 +61,8 @@ def test_the_facts_are_those_of_the_loaded_model(architecture: Architecture, qua
         assert {name: getattr(facts, name) for name in SAID_BY_BOTH} == {
             name: getattr(model.info, name) for name in SAID_BY_BOTH
         }
-        # The loaded model counts the matrices that it multiplies by; norms are next to nothing.
-        assert model.info.weight_bytes == pytest.approx(facts.bytes_read_per_token, rel=0.03)
+        # The loaded model counts the matrices; norms are next to nothing.
+        assert model.info.weight_bytes == pytest.approx(facts.weight_bytes, rel=0.03)
     assert facts.refusal == ""
 
 

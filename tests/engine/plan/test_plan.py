@@ -251,7 +251,7 @@ def test_the_embedding_is_looked_up_into_the_residual(builder: PlanBuilder) -> N
     assert residual is builder.buffer("residual", EMBEDDING)
     row = builder.build().rows[0]
     assert (row["output"], row["columns"], row["mode"]) == (residual.address, EMBEDDING, Q8_0)
-    assert row["weight_stride"] == EMBEDDING // 32 * 34
+    assert row["weight_stride"] == EMBEDDING // 32 * 16 * 34
     assert row["weight"] != 0
 
 

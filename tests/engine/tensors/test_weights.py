@@ -124,11 +124,11 @@ def test_leaving_early_ends_the_threads_before_they_are_done(weights: Weights, m
 
     monkeypatch.setattr(repacking_module, "repack_units", wait_and_fill)
     weights.matrix("matrix", 20, 64)
-    embedding = weights.embedding("matrix", 20, 64)
+    later = weights.matrix_rows("matrix", (0, 16, 20), 64)
     with pytest.raises(KeyboardInterrupt), weights.repacking(1) as repacking:
         monkeypatch.setattr(threading.Thread, "join", _joining_after(left))
         repacking.finish(stop)
-    assert not embedding.data.any() and not threads[0].is_alive()
+    assert not later.data.any() and not threads[0].is_alive()
 
 
 def _joining_after(left: threading.Event) -> Callable[[threading.Thread], None]:
@@ -141,22 +141,13 @@ def _joining_after(left: threading.Event) -> Callable[[threading.Thread], None]:
     return join_after
 
 
-def test_an_embedding_is_read_as_it_lies_in_the_file(weights: Weights) -> None:
-    embedding = weights.embedding("matrix", 20, 64)
-    assert (embedding.layout.name, embedding.row_bytes, embedding.data.size) == ("Q8_0", 68, 20 * 68)
-    with weights.repacking(2) as repacking:
-        repacking.finish(lambda done, total: None)
-    np.testing.assert_array_equal(embedding.data, weights.file.tensor_bytes("matrix"))
-
-
 def test_nothing_of_the_file_is_needed_once_all_is_repacked(weights: Weights) -> None:
-    matrix, embedding = weights.matrix("matrix", 20, 64), weights.embedding("matrix", 20, 64)
+    matrix = weights.matrix("matrix", 20, 64)
     with weights.repacking(1) as repacking:
         repacking.finish(lambda done, total: None)
-    before = matrix.data.copy(), embedding.data.copy()
+    before = matrix.data.copy()
     os.truncate(weights.file.path, 0)
-    np.testing.assert_array_equal(matrix.data, before[0])
-    np.testing.assert_array_equal(embedding.data, before[1])
+    np.testing.assert_array_equal(matrix.data, before)
 
 
 def test_a_file_that_is_cut_while_it_is_repacked_is_an_error(weights: Weights) -> None:

@@ -27,11 +27,12 @@ from tui_llama.engine.kernels.ir.simd import (
     int32_at,
     row_at,
 )
-from tui_llama.engine.kernels.matrix.dequantize import dequantize_row
-from tui_llama.engine.kernels.matrix.dequantize_few_bits import dequantize_row_of_few_bits
-from tui_llama.engine.kernels.matrix.dequantize_grid import dequantize_row_of_grid
 from tui_llama.engine.kernels.matrix.quantize import are_interleaved, quantize_token_32, quantize_token_256
+from tui_llama.engine.kernels.matrix.tile_rows import decode_float_row, decode_row
+from tui_llama.engine.layouts.weight_tile import FORMATS, ROWS
 from tui_llama.engine.toolchain.numba_codegen import helper, intrinsic
+
+_FLOATS = tuple(layout.type_id for layout in FORMATS.values() if layout.is_float)
 
 # --- vector helpers ---------------------------------------------------------------------------------------------------
 
@@ -109,48 +110,38 @@ def _multiply_by(address: int, columns: int, factor: float) -> None:
             numbers[column] *= factor
 
 
+@helper
+def _decode(row: Any, tiles: int, lane: int, target: int) -> None:
+    """Decodes one row of the tile row at an address; `row` is a plan row as `embed` describes it."""
+    if row.mode in _FLOATS:
+        decode_float_row(tiles, lane, target, row.columns, row.mode)
+    else:
+        decode_row(tiles, lane, target, row.columns, row.extra)
+
+
 def embed(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Decodes the embedding row of each token. Unit: a token.
 
-    Plan row: `weight` is the matrix as it lies in the file, `weight_stride` bytes a row, `mode` its GGUF type; `output`
-    is float32 (tokens, columns); `scale` multiplies every number.
+    Plan row: `weight` is the matrix in tiles, `weight_stride` bytes a tile row, `mode` its GGUF type and `extra` the
+    address of its format (layouts/tile_record.py); `output` is float32 (tokens, columns); `scale` multiplies every
+    number.
     """
     row, batch = row_at(row_address), batch_at(batch_address)
     for token in range(first, last):
         token_id = int32_at(np.uintp(batch.token_ids))[token]
+        tiles, lane = row.weight + token_id // ROWS * row.weight_stride, token_id % ROWS
         target = row.output + token * row.output_stride
-        dequantize_row(row.weight + token_id * row.weight_stride, target, row.columns, row.mode)
+        _decode(row, tiles, lane, target)
         _multiply_by(target, row.columns, row.scale)
 
 
 def embed_positions(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Decodes the row of each token's position. Unit: a token. Plan row: as for `embed`."""
+    """Decodes the row of each token's position in a matrix of floats. Unit: a token. Plan row: as for `embed`."""
     row, batch = row_at(row_address), batch_at(batch_address)
     for token in range(first, last):
         position = batch.first_position + batch.rotation_offset + token
-        target = row.output + token * row.output_stride
-        dequantize_row(row.weight + position * row.weight_stride, target, row.columns, row.mode)
-
-
-def embed_few_bits(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Does the same as `embed`, for types of few bits with blocks of 256 columns."""
-    row, batch = row_at(row_address), batch_at(batch_address)
-    for token in range(first, last):
-        token_id = int32_at(np.uintp(batch.token_ids))[token]
-        target = row.output + token * row.output_stride
-        dequantize_row_of_few_bits(row.weight + token_id * row.weight_stride, target, row.columns, row.mode)
-        _multiply_by(target, row.columns, row.scale)
-
-
-def embed_from_grid(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Does the same as `embed`, for types whose weights come from a grid; `extra` is the type's table."""
-    row, batch = row_at(row_address), batch_at(batch_address)
-    for token in range(first, last):
-        token_id = int32_at(np.uintp(batch.token_ids))[token]
-        target = row.output + token * row.output_stride
-        source = row.weight + token_id * row.weight_stride
-        dequantize_row_of_grid(source, target, row.columns, row.mode, row.extra)
-        _multiply_by(target, row.columns, row.scale)
+        tiles, lane = row.weight + position // ROWS * row.weight_stride, position % ROWS
+        decode_float_row(tiles, lane, row.output + token * row.output_stride, row.columns, row.mode)
 
 
 def rms_norm(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:

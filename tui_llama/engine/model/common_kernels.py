@@ -12,6 +12,7 @@ STARTER_FORMATS: Final = (Q4_1_FORMAT, Q8_0_FORMAT)
 KERNELS_OF_EVERY_MODEL: Final = (*ops.SAMPLING, ops.TAKE_PART, ops.FIND_STRINGS, ops.MOVE_POSITIONS)
 
 _PLAN_OF_EVERY_MODEL: Final = (
+    ops.EMBED,
     ops.RMS_NORM,
     ops.STORE_KEYS,
     ops.STORE_VALUES,
@@ -26,7 +27,6 @@ def kernels_for(formats: Iterable[TileFormat]) -> list[ops.Operation]:
     layouts = list(formats)
     kernels = [
         *_PLAN_OF_EVERY_MODEL,
-        *map(ops.embedding, layouts),
         *(ops.quantization(layout.columns) for layout in layouts if not layout.is_float),
         *map(ops.matrix_product, layouts),
         *ops.repacking(layouts),

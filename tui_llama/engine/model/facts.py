@@ -170,9 +170,9 @@ def _bytes_read_per_token(file: GgufFile, sizes: Hyperparameters | None = None) 
 
 
 def _bytes_in_memory(tensor: TensorInfo) -> int:
-    """Returns the bytes of a tensor in tiles, which may be more than in the file; embeddings stay as they are there."""
+    """Returns the bytes of a tensor in tiles, which may be more than in the file."""
     layout = FORMATS.get(tensor.type_id)
-    if layout is None or layout.is_float or tensor.name == _EMBEDDING:
+    if layout is None or layout.is_float:
         return tensor.size_bytes
     return layout.bytes_in_tiles(tensor.size_bytes)
 

@@ -20,8 +20,8 @@ from tui_llama.engine.plan.attention_steps import AttentionSteps
 from tui_llama.engine.plan.expert_steps import ExpertSteps
 from tui_llama.engine.plan.forward.plan_writer import MatrixName, Rows
 from tui_llama.engine.plan.plan import Buffer, Plan, PlanStep
-from tui_llama.engine.tensors.grid_tables import table_address
 from tui_llama.engine.tensors.matrices import Matrix
+from tui_llama.engine.tensors.tile_records import record_address
 from tui_llama.engine.tensors.weights import float_info, has_number
 
 _NORMS = {"rms": ops.RMS_NORM, "layer": ops.LAYER_NORM}
@@ -44,13 +44,13 @@ class PlanBuilder(AttentionSteps):
 
     def embed(self, name: str, target: Buffer, scale: float = 1.0) -> None:
         """Looks up the embedding rows of token ids, as wide as the target, and multiplies them."""
-        matrix = self.weights.embedding(f"{name}.weight", self.sizes.vocab_size, target.width)
+        matrix = self.weights.matrix(f"{name}.weight", self.sizes.vocab_size, target.width)
         self.keep(matrix.data)
         self.add_step(
-            PlanStep(ops.embedding(matrix.layout).name, name),
+            PlanStep(ops.EMBED.name, name),
             output=target.address, output_stride=target.stride_bytes, weight=int(matrix.data.ctypes.data),
-            weight_stride=matrix.row_bytes, columns=target.width, mode=matrix.layout.type_id, scale=scale, units=1,
-            extra=table_address(matrix.layout),
+            weight_stride=matrix.tile_row_bytes, columns=target.width, mode=matrix.layout.type_id, scale=scale, units=1,
+            extra=record_address(matrix.layout),
         )  # fmt: skip
 
     def embed_positions(self, name: str, target: Buffer) -> None:
@@ -62,12 +62,12 @@ class PlanBuilder(AttentionSteps):
                 f"Use a --ctx of at most {known}.",
             )
         float_info(file, f"{name}.weight", (target.width, known))
-        table = self.weights.embedding(f"{name}.weight", known, target.width)
+        table = self.weights.matrix(f"{name}.weight", known, target.width)
         self.keep(table.data)
         self.add_step(
             PlanStep(ops.EMBED_POSITIONS.name, name),
             output=target.address, output_stride=target.stride_bytes, weight=int(table.data.ctypes.data),
-            weight_stride=table.row_bytes, columns=target.width, mode=table.layout.type_id, units=1,
+            weight_stride=table.tile_row_bytes, columns=target.width, mode=table.layout.type_id, units=1,
         )  # fmt: skip
 
     def norm(

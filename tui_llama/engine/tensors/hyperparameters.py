@@ -168,12 +168,6 @@ class Hyperparameters:
         return tuple(dict.fromkeys(layer.rotation for layer in self.layers if layer.rotation is not None))
 
     @property
-    def cached_elements(self) -> int:
-        """Numbers that one token adds to keys and values, in all layers together."""
-        stored = (self.layers[index] for index in self.storing_layers)
-        return sum(layer.kv_head_count * (layer.head_dim + layer.value_dim) for layer in stored)
-
-    @property
     def storing_layers(self) -> tuple[int, ...]:
         """The layers that store keys and values of their own."""
         return tuple(index for index, layer in enumerate(self.layers) if layer.kv_source == index)

@@ -1,4 +1,4 @@
-"""Weight matrices: in tiles, as kernels read them; and the embedding, whose rows lie as in the file."""
+"""Weight matrices in tiles, as kernels read them."""
 
 from dataclasses import dataclass
 
@@ -65,23 +65,3 @@ class ExpertMatrices:
     def expert_bytes(self) -> int:
         """Bytes from one expert's tiles to the next."""
         return len(self.first.data)
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingMatrix:
-    """The embedding, with rows as in the file.
-
-    Args:
-        layout: The format of its rows.
-        columns: Elements of a row.
-        data: (bytes,) uint8, row after row.
-    """
-
-    layout: TileFormat
-    columns: int
-    data: ByteArray
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of a row."""
-        return self.layout.row_bytes(self.columns)

@@ -46,19 +46,6 @@ class Source:
     read: ReadPart
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """Bytes that are copied to memory unchanged.
-
-    Args:
-        out: Receives the bytes.
-        read: Reads a part of them.
-    """
-
-    out: ByteArray
-    read: ReadPart
-
-
 class Repacking:
     """Repacking work that runs during a `with` block; `finish` waits for all of it.
 
@@ -70,7 +57,6 @@ class Repacking:
         bind_thread: Moves the calling thread to the processors of the team's thread of that number. With it, each
             thread fills the tiles that the team's thread will read first when it decodes, so that they lie in its
             memory node.
-        copies: Bytes that are read as well.
     """
 
     def __init__(
@@ -78,17 +64,15 @@ class Repacking:
         sources: Iterable[Source],
         threads: int,
         bind_thread: Callable[[int], object] | None = None,
-        copies: Iterable[Copy] = (),
     ) -> None:
         self._sources = list(sources)
-        self._copies = list(copies)
         self._thread_count = threads
         self._bind_thread = bind_thread
         self._work: _Work | None = None
 
     def __enter__(self) -> Self:
         parts = self._thread_count if self._bind_thread else 1
-        self._work = _Work(self._sources, self._copies, parts, self._bind_thread)
+        self._work = _Work(self._sources, parts, self._bind_thread)
         self._work.start(self._thread_count if self._bind_thread else max(1, self._thread_count - 1))
         return self
 
@@ -119,7 +103,6 @@ class _Work:
 
     Args:
         sources: The matrices.
-        copies: Bytes that are only read.
         parts: 1 if every thread may take every job, else the number of threads, each with a part of each matrix.
         bind_thread: As for `Repacking`.
     """
@@ -127,15 +110,11 @@ class _Work:
     def __init__(
         self,
         sources: Sequence[Source],
-        copies: Sequence[Copy],
         parts: int,
         bind_thread: Callable[[int], object] | None,
     ) -> None:
         load_kernels([ops.REPACK_UNITS])
-        self._jobs = [
-            [job for source in sources for job in _jobs_of(source, part, parts)] + _copy_jobs(copies, part, parts)
-            for part in range(parts)
-        ]
+        self._jobs = [[job for source in sources for job in _jobs_of(source, part, parts)] for part in range(parts)]
         self._next_job = [itertools.count() for _ in range(parts)]  # taking the next one is atomic
         self._job_count = sum(map(len, self._jobs))
         self._done: list[None] = []  # one entry for each finished job: appending is atomic, too
@@ -213,20 +192,7 @@ class _PackJob:
         return room
 
 
-@dataclass(frozen=True, slots=True)
-class _CopyJob:
-    """A job that only reads some bytes."""
-
-    read: ReadPart
-    first_byte: int
-    out: ByteArray
-
-    def run(self, room: ByteArray) -> ByteArray:
-        self.read(self.first_byte, self.out)
-        return room
-
-
-def _jobs_of(source: Source, part: int, parts: int) -> Iterator[_PackJob | _CopyJob]:
+def _jobs_of(source: Source, part: int, parts: int) -> Iterator[_PackJob]:
     """Yields the jobs for one part of a matrix; the parts are those that plan_loop.py gives to each thread."""
     matrix = source.matrix
     row_bytes = matrix.layout.row_bytes(matrix.columns)
@@ -235,15 +201,6 @@ def _jobs_of(source: Source, part: int, parts: int) -> Iterator[_PackJob | _Copy
     for unit in units_of(matrix.layout, 0, address, matrix.rows, matrix.columns, first, last):
         first_row, end_row = int(unit[-2]) * ROWS, min(int(unit[-1]) * ROWS, matrix.rows)
         yield _PackJob(source.read, first_row * row_bytes, (end_row - first_row) * row_bytes, unit.reshape(1, -1))
-
-
-def _copy_jobs(copies: Iterable[Copy], part: int, parts: int) -> list[_PackJob | _CopyJob]:
-    pieces = [
-        _CopyJob(copy.read, first, copy.out[first : first + _UNIT_BYTES])
-        for copy in copies
-        for first in range(0, len(copy.out), _UNIT_BYTES)
-    ]
-    return list(pieces[part::parts])
 
 
 def repack_units(units: npt.NDArray[np.int64], progress: npt.NDArray[np.int64]) -> None:

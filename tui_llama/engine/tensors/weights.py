@@ -1,4 +1,4 @@
-"""A model's weights as kernels read them: matrices in tiles, vectors in float32, the embedding's rows as in the file.
+"""A model's weights as kernels read them: matrices in tiles, vectors in float32.
 
 This module checks shapes against the architecture before a kernel gets an address. After repacking, nothing is read
 from the file any more.
@@ -6,7 +6,6 @@ from the file any more.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +15,8 @@ from tui_llama.engine.gguf.file import GgufFile, TensorInfo
 from tui_llama.engine.layouts import weight_tile
 from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
 from tui_llama.engine.machine.memory import ZeroedRegions, padded, zeroed_array
-from tui_llama.engine.tensors.matrices import ByteArray, EmbeddingMatrix, ExpertMatrices, Matrix
-from tui_llama.engine.tensors.repacking import Copy, Repacking, Source
+from tui_llama.engine.tensors.matrices import ByteArray, ExpertMatrices, Matrix
+from tui_llama.engine.tensors.repacking import Repacking, Source
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -34,12 +33,11 @@ class _Part:
 class Weights:
     """Takes tensors from a file on demand, each one once, and counts the bytes to repack.
 
-    A matrix or an embedding is filled with zeros until `repacking` fills them all.
+    A matrix is filled with zeros until `repacking` fills them all.
     """
 
     file: GgufFile
     _matrices: dict[tuple[str, int, int], _Part] = field(default_factory=dict)
-    _copies: list[Copy] = field(default_factory=list)
     _memory: ZeroedRegions = field(default_factory=ZeroedRegions)
 
     def has(self, name: str) -> bool:
@@ -126,17 +124,6 @@ class Weights:
         out[:count] = self.vector(name, total)[first : first + count]
         return out
 
-    def embedding(self, name: str, rows: int, columns: int) -> EmbeddingMatrix:
-        """Returns the embedding of that name; zeros until `repacking`.
-
-        Raises:
-            ModelFileError: it is missing, of another shape, or of a type that is none of weights.
-        """
-        info = matrix_info(self.file, name, (columns, rows))
-        data = self._memory.take(info.size_bytes)
-        self._copies.append(Copy(data, partial(self.file.read_tensor, name)))
-        return EmbeddingMatrix(FORMATS[info.type_id], columns, data)
-
     @property
     def matrix_bytes(self) -> int:
         """Bytes of all matrices in tiles."""
@@ -148,7 +135,7 @@ class Weights:
 
     def repacking(self, threads: int, bind_thread: Callable[[int], object] | None = None) -> Repacking:
         """Makes the work that fills everything requested so far; the arguments are those of `Repacking`."""
-        return Repacking(map(self._source, self._matrices.values()), threads, bind_thread, self._copies)
+        return Repacking(map(self._source, self._matrices.values()), threads, bind_thread)
 
     def _source(self, part: _Part) -> Source:
         matrix = part.matrix
