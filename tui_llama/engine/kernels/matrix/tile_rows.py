@@ -88,7 +88,7 @@ def _scale(tile: int, record: Any, lane: int, part: int) -> Any:
 
 
 @helper
-def _scaled(tile: int, record: Any, lane: int, block: int, d: float, weight: float) -> Any:
+def _scaled(tile: int, record: Any, lane: int, block: int, d: Any, weight: Any) -> Any:
     """Returns a weight with the scale, and the minimum if there is one, of its sub-block."""
     at = ROWS * 2 * (block // 2) + 2 * lane + block % 2
     scales = uint8_at(np.uintp(tile + record.scales_at))
