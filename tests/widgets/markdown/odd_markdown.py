@@ -74,6 +74,7 @@ class OddMarkdown:
             lambda: f"{word()}\n: {word()}",
             lambda: "* * *\n" + "+" * 3 + word(),
             lambda: " ".join(word() for _ in range(120)),
+            lambda: f'{{"{word()}": "*{word()}*", "a": [{text()}' + random.choice(("", "]}", ' "', "\n\n", '"\n}')),
         )  # fmt: skip
         return random.choice(kinds)()
 

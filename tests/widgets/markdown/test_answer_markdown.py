@@ -146,6 +146,52 @@ async def test_the_first_line_of_a_code_block_is_shown(fence: str, lines: list[s
         assert without_marks(screen_lines(pilot)) == lines
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"a": "*b* \\"c\\" \\\\ <d> _e_"}',
+        '{\n\n  "a": -1.5e3,\n    "b": ["**", {}, true]\n}',
+        '[{"a": null}, "b"]',
+        "[[1, 2], []]",
+        "{}",
+        '{"a": ["breaks off \\',
+        '{"a": tr',
+        '{"a": 1,',
+    ],
+)
+async def test_json_is_shown_as_it_was_written(written: str) -> None:
+    assert code_blocks(f"{written}\n") == [written]
+    async with grown([f"{written}\n"]) as pilot:
+        lines = [line.strip() for line in written.splitlines() if line]
+        assert without_marks(screen_lines(pilot))[-len(lines) :] == lines
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"a": 1} is JSON',
+        '["a"](b)',
+        "[1] a",
+        "[[a]]",
+        "{{ a }}",
+        '{"a": "b\nc"}',
+        '{"a": 1\n\nThat was it.',
+        "[]",
+        "- {}",
+    ],
+)
+async def test_what_only_begins_like_json_is_none(written: str) -> None:
+    assert code_blocks(written) == []
+
+
+async def test_text_around_json_is_markdown() -> None:
+    source = 'one *two*\n\n{"a": "*"}\n*three* {"b": 4}\n'
+    assert code_blocks(source) == ['{"a": "*"}']
+    async with grown([source]) as pilot:
+        lines = without_marks(screen_lines(pilot))
+        assert [lines[0], lines[-2], lines[-1]] == ["one two", '{"a": "*"}', 'three {"b": 4}']
+
+
 async def test_code_blocks_have_numbers_and_a_mark_that_copies_them() -> None:
     copied: list[tuple[str, int]] = []
 

@@ -19,6 +19,7 @@ SAMPLES = {
     "lazy lines": "> quote\nlazy\n\n- item\nlazy\n\n    code\n\n\tcode2\ntext\n",
     "fences": "```\na\n```\n```\nb\n```\ntext\n~~~py\nc\n\n\nd\n~~~\n",
     "html": "<div>\n*a*\n</div>\n<!-- c\n\nd -->\n",
+    "json": '{\n\n  "a": "\\\\ *b*",\n  "c": [1, true, {}]\n}\n*text*\n\n{"d": null} e\n\n[{"f": "g\n"}]\n\n[["h"',
     "tasks": "- [ ] a\n- [x] b\n  1. [ ] c\n     more\n",
 }
 

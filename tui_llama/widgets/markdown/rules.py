@@ -21,6 +21,7 @@ from markdown_it.token import Token
 from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.markdown.emphasis import add_emphasis
 from tui_llama.widgets.markdown.formulas import add_formulas, formula_rows
+from tui_llama.widgets.markdown.json_values import add_json_values
 
 # Cells of a row that the marks of lists and quotations may take: half of the narrowest usable screen. Deeper blocks are
 # shown as they were written.
@@ -44,6 +45,7 @@ def markdown_parser() -> MarkdownIt:
     parser.block.ruler.at("table", _table_with_all_cells, {"alt": ["paragraph", "reference"]})
     add_emphasis(parser)
     add_formulas(parser)
+    add_json_values(parser)
     parser.core.ruler.push("show_formulas", _show_formulas)
     parser.core.ruler.push("show_tasks", _show_tasks)
     parser.core.ruler.push("show_targets", _show_targets)
