@@ -67,7 +67,11 @@ class SamplerChain:
             history.accept_all(token_ids)
 
     def sample(self, logits: FloatArray) -> int:
-        """Returns the next token; the caller must accept it.
+        """Returns the next token; the caller must accept it. Takes and raises what `kept` does."""
+        return self.choose(self.kept(logits))
+
+    def kept(self, logits: FloatArray) -> Candidates:
+        """Returns the candidates that all steps before the last one leave.
 
         Args:
             logits: (vocab,) float32, not changed. -inf excludes a token.
@@ -82,6 +86,10 @@ class SamplerChain:
         candidates = Candidates(np.require(logits, requirements=("C", "W")))
         for step in self._steps:
             candidates = step.apply(candidates)
+        return candidates
+
+    def choose(self, candidates: Candidates) -> int:
+        """Returns the token that the last step takes of what `kept` has returned. Raises EngineError as `kept`."""
         return self._chooser.choose(candidates)
 
 
