@@ -49,7 +49,7 @@ test: $(VENV)/installed-dev
 # What CI has no time for: the same tests of stored prompts with many more tries, and how fast they are stored and loaded.
 release-check: $(VENV)/installed-dev
 	TUI_LLAMA_RELEASE_CHECK=1 $(BIN)/pytest tests/engine/test_state_file.py tests/engine/prompt_cache tests/engine/gguf/test_hostile_files.py \
-		tests/engine/model/test_resume.py tests/engine/model/test_reuse.py
+		tests/engine/model/test_resume.py tests/engine/model/test_reuse.py tests/engine/model/test_replies_from_disk.py
 	$(BIN)/python -m benchmarks.prompt_cache
 
 format: $(VENV)/installed-dev

@@ -13,6 +13,7 @@ from tui_llama.engine.model.model import Model
 from tui_llama.engine.plan.architectures import ARCHITECTURES
 
 SIZES = ("pico", "nano", "tiny")
+NO_CASE = pytest.param("", marks=pytest.mark.skip("no golden data"))
 
 
 def golden_cases() -> list[str]:
@@ -48,7 +49,7 @@ def fed_in_pieces(model: Model, ids: list[int], file: Path) -> npt.NDArray[np.fl
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", golden_cases() or [pytest.param("", marks=pytest.mark.skip("no golden data"))])
+@pytest.mark.parametrize("name", golden_cases() or [NO_CASE])
 def test_logits_are_as_close_to_the_truth_as_llama_cpp_s_and_the_same_bits_every_way(
     shared_folder: Path, tmp_path: Path, name: str
 ) -> None:
