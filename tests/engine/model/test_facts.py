@@ -13,6 +13,7 @@ from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.engine.gguf.file import ValueType, open_gguf
 from tui_llama.engine.model.facts import _SAMPLING_KEYS, common_type, read_model_facts
 from tui_llama.engine.model.preparation import prepare_model
+from tui_llama.errors import ModelFileError
 from tui_llama.models.fitness import cache_bytes
 from tui_llama.sampling.settings import SamplingSettings
 
@@ -205,6 +206,32 @@ def test_an_architecture_that_the_engine_lacks_is_told_with_all_else_that_is_kno
     assert "\n" not in facts.refusal
     assert (facts.name, facts.architecture, facts.parameter_count) == ("Mamba 130M", "mamba", 64)
     assert (facts.trained_context_size, facts.key_value_bytes_per_token) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "key", "value", "words"),
+    [
+        ("llama", "general.type", "adapter", "an adapter"),
+        ("llama", "adapter.type", "lora", "an adapter"),
+        ("clip", "general.type", "mmproj", "reads images or sounds"),
+        ("clip", "general.name", "x", "reads images or sounds"),
+        ("llama", "general.type", "imatrix", "an importance matrix"),
+        ("controlvector", "general.name", "x", "a control vector"),
+        ("nomic-bert", "general.type", "model", "computes embeddings"),
+    ],
+)
+def test_a_file_that_is_no_model_that_writes_text_is_called_what_it_is(
+    tmp_path: Path, architecture: str, key: str, value: str, words: str
+) -> None:
+    path = tmp_path / "other.gguf"
+    entries = [
+        scalar("general.architecture", ValueType.STRING, architecture),
+        scalar(key, ValueType.STRING, value),
+    ]
+    path.write_bytes(gguf_bytes(entries, [tensor("blk.0.attn_q.weight.lora_a", [32, 2])], bytes(256)))
+    assert words in read_model_facts(path).refusal
+    with pytest.raises(ModelFileError, match=words):
+        open_model(path, threads=1)
 
 
 def test_sizes_that_make_no_sense_are_a_refusal(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tui_llama.engine.gguf.compiled_strings import compiled_find_strings
 from tui_llama.engine.gguf.file import GgufFile, TensorInfo, ValueType, open_gguf
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.model.coverage import check_coverage
-from tui_llama.engine.plan.architectures import architecture_named
+from tui_llama.engine.model.file_kind import architecture_of
 from tui_llama.engine.plan.sizes.read_sizes import read_sizes
 from tui_llama.engine.state_shape import StateShape
 from tui_llama.engine.templates.chat_template import ChatTemplate
@@ -139,7 +139,7 @@ def model_facts(file: GgufFile) -> ModelFacts:
         sampling=recommended_sampling(file),
     )
     try:
-        architecture = architecture_named(facts.architecture)
+        architecture = architecture_of(file)
         read = read_sizes(file, architecture)
         check_coverage(file, read, architecture)
         check_tokenizer_kind(file)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tui_llama.engine.gguf.file import GgufFile
 from tui_llama.engine.machine.free_memory import most_new_bytes
 from tui_llama.engine.model.coverage import check_coverage
-from tui_llama.engine.plan.architectures import architecture_named
+from tui_llama.engine.model.file_kind import architecture_of
 from tui_llama.engine.plan.builder import PlanBuilder
 from tui_llama.engine.plan.forward.decoder import emit_forward_pass
 from tui_llama.engine.plan.plan import Plan
@@ -55,7 +55,7 @@ def prepare_model(
     Raises:
         ModelFileError: the file cannot be used.
     """
-    architecture = architecture_named(file.get_str("general.architecture", ""))
+    architecture = architecture_of(file)
     read = read_sizes(file, architecture)
     sizes = read.sizes
     notices = (*sizes.notices, *check_coverage(file, read, architecture))

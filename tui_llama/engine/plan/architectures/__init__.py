@@ -1,5 +1,7 @@
 """The architectures that the engine knows: one small declaration each, by families."""
 
+from typing import Final
+
 from tui_llama.engine.plan.architectures.afmoe import AFMOE
 from tui_llama.engine.plan.architectures.bailing import BAILINGMOE2
 from tui_llama.engine.plan.architectures.cohere import COHERE2, COMMAND_R
@@ -79,6 +81,8 @@ ARCHITECTURES = {
     )
 }
 
+_UNKNOWN_HINT: Final = "Choose another model, or a newer version of this program; docs/models.md lists what runs."
+
 
 def architecture_named(name: str) -> Architecture:
     """Returns the declaration of an architecture by its name in GGUF.
@@ -87,8 +91,7 @@ def architecture_named(name: str) -> Architecture:
         ModelFileError: the architecture is not known.
     """
     if name not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
-        raise ModelFileError(f"the architecture {name!r} is not supported", f"Supported architectures: {known}.")
+        raise ModelFileError(f"the architecture {name!r} is not supported", _UNKNOWN_HINT)
     return ARCHITECTURES[name]
 
 
