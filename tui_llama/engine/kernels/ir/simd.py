@@ -95,6 +95,15 @@ def lane_variable(b: Builder, initial: Value) -> Value:
     return cgutils.alloca_once_value(b, initial)
 
 
+def stack_memory(b: Builder, size_bytes: int) -> Value:
+    """Returns a byte pointer to memory that a function has on its stack, whatever lies there.
+
+    Numba's `alloca_once` would fill it with zeros in a single store, which takes LLVM seconds to compile.
+    """
+    with b.goto_entry_block():
+        return b.bitcast(b.alloca(ir.ArrayType(I8, size_bytes)), I8.as_pointer())
+
+
 # --- arithmetic -----------------------------------------------------------------------------------------------------
 
 

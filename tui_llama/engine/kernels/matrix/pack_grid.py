@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
 from tui_llama.engine.kernels.ir import simd
-from tui_llama.engine.kernels.ir.simd import I8, Builder, Value
+from tui_llama.engine.kernels.ir.simd import Builder, Value
 from tui_llama.engine.kernels.matrix.file_words import (
     BIT_PAIRS,
     BITS,
@@ -29,8 +27,7 @@ def room_for_blocks(_: Any, count: Any) -> Any:
     """Returns the address of memory on the stack for the blocks of 16 rows. The argument is ignored."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-        place = cgutils.alloca_once(b, ir.ArrayType(I8, ROWS * READ_BLOCK_BYTES))
-        return b.ptrtoint(place, simd.I64)
+        return b.ptrtoint(simd.stack_memory(b, ROWS * READ_BLOCK_BYTES), simd.I64)
 
     return types.int64(types.int64), generate
 
