@@ -1,18 +1,20 @@
 """Kernels for AMX in guarded memory, on any processor: a program, since an access out of bounds ends it.
 
 Plain code that touches the same bytes replaces every AMX instruction that touches memory. Instead of multiplying, it
-mixes all bytes that it was given, so results mean nothing. Argument: a weight type. Writes each case before it begins.
+mixes all bytes that it was given, so results mean nothing. Argument: the columns of a block; all weight types with such
+blocks are tried, because to import the compiler takes as long as to compile one of them. Writes each case before it
+begins.
 """
 
 import sys
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils
 
 from tests.engine.kernels.guarded_cases import multiply, quantize
 from tests.engine.kernels.guarded_memory import GuardedMemory, Side
 from tui_llama.engine import ops
+from tui_llama.engine.layouts.activations import FEWEST_GROUPED_TOKENS
 from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
 from tui_llama.engine.machine import instruction_sets
 from tui_llama.engine.toolchain import numba_codegen
@@ -24,9 +26,10 @@ instruction_sets.INSTRUCTION_SET = "amx_int8"  # before the kernels are imported
 from tui_llama.engine.kernels import elementwise  # noqa: E402
 from tui_llama.engine.kernels.ir import simd  # noqa: E402
 from tui_llama.engine.kernels.ir.simd import I8, I32, Builder, Value, integer, vector  # noqa: E402
-from tui_llama.engine.kernels.matrix import amx, product_kernels  # noqa: E402
+from tui_llama.engine.kernels.matrix import amx, product_kernels, products  # noqa: E402
 
 _ROWS, _ROW_BYTES = 16, 64
+_TOKEN_COUNTS = (FEWEST_GROUPED_TOKENS, 33, 48)
 
 
 class _Unit:
@@ -77,8 +80,8 @@ class _Unit:
     def _row(self, b: Builder, register: int, row: int) -> Value:
         key = (b.function.name, register)
         if key not in self._registers:
-            self._registers[key] = cgutils.alloca_once(b, ir.ArrayType(I8, _ROWS * _ROW_BYTES))
-        return b.gep(b.bitcast(self._registers[key], I8.as_pointer()), [integer(_ROW_BYTES * row)])
+            self._registers[key] = simd.stack_memory(b, _ROWS * _ROW_BYTES)
+        return b.gep(self._registers[key], [integer(_ROW_BYTES * row)])
 
 
 def _use(function: Any) -> None:
@@ -87,30 +90,37 @@ def _use(function: Any) -> None:
     ops.plan_operation = lambda name: code.call  # type: ignore[assignment,return-value]
 
 
-def _run(layout: TileFormat) -> None:
-    tokens_of_cases = (24, 33, 48)
-    _use(getattr(elementwise, f"quantize_{layout.columns}"))
+def _run_quantize(columns: int) -> None:
+    _use(getattr(elementwise, f"quantize_{columns}"))
     for side in Side:
-        for tokens in tokens_of_cases:
-            print(f"quantize_{layout.columns}, {tokens} tokens, guarded at the {side}", flush=True)
-            quantize(GuardedMemory(side), layout.columns, 5, tokens, 0)
+        for tokens in _TOKEN_COUNTS:
+            print(f"quantize_{columns}, {tokens} tokens, guarded at the {side}", flush=True)
+            quantize(GuardedMemory(side), columns, 5, tokens, 0)
+
+
+def _run_product(layout: TileFormat) -> None:
+    amx._tile = _Unit(amx.columns_at_once(layout)).write
     _use(getattr(product_kernels, f"matrix_{layout.name.lower()}"))
     for side in Side:
         for rows in (1, 33):
             for blocks in (1, 2, 4, 5, 33):
-                for tokens in tokens_of_cases:
+                for tokens in _TOKEN_COUNTS:
                     sizes = f"{rows} × {blocks} blocks, {tokens} tokens"
                     print(f"matrix_{layout.name.lower()}, {sizes}, guarded at the {side}", flush=True)
                     multiply(GuardedMemory(side), layout, rows, blocks * layout.columns, tokens)
 
 
 def main() -> None:
-    """Runs all cases of a weight type; see the top."""
-    (layout,) = (layout for layout in FORMATS.values() if layout.name == sys.argv[1])
+    """Runs all cases of a size of blocks; see the top."""
+    columns = int(sys.argv[1])
     # For the vector instructions beside AMX.
     simd.INSTRUCTION_SET = _OWN_INSTRUCTION_SET  # type: ignore[attr-defined]
-    amx._tile = _Unit(amx.columns_at_once(layout)).write
-    _run(layout)
+    # What a kernel does with fewer tokens has no AMX, is guarded with the other kernels, and takes long to compile.
+    products._emit_groups = lambda *arguments: None
+    _run_quantize(columns)
+    for layout in FORMATS.values():
+        if not layout.is_float and layout.columns == columns:
+            _run_product(layout)
 
 
 if __name__ == "__main__":
