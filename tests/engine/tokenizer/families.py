@@ -45,7 +45,7 @@ class Family(NamedTuple):
 def vocabulary_of(family: Family) -> dict[str, Value]:
     """Returns the keys of a small vocabulary of a family, below `tokenizer.ggml.`."""
     if family.kind == "scores":
-        keys = score_keys({"▁a": 0.0, **dict.fromkeys(family.special, 0.0)}, add_space_prefix=False)
+        keys = score_keys({"▁": 0.0, "▁a": 0.0, **dict.fromkeys(family.special, 0.0)}, add_space_prefix=False)
         # Some files say that an end is a normal token, and only its text tells that it is not.
         known = family.ends - set(family.keys.values())
         kinds = [NORMAL if text in known else CONTROL for text in family.special]
