@@ -1,20 +1,13 @@
 """Architectures without golden data: logits of small random models against a real llama-server's."""
 
-import json
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-from urllib.request import Request, urlopen
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 
-from tests.engine.model.random_model import TOKENS, Key, write_random_model
-from tests.engine.model.test_golden_logits import fed_in_pieces
-from tests.engine.remote.servers.test_real_server import real_server
-from tui_llama.engine import open_model
+from tests.engine.model.peer_logits import LENGTHS, MOST_ERROR, compare_with_server
+from tests.engine.model.random_model import Key, write_random_model
 
 pytestmark = [
     pytest.mark.slow,
@@ -91,31 +84,6 @@ CASES: Sequence[Case] = [
     ("xverse", {}, ()),
 ]
 """Architecture, keys, and tensors that a file of it may have."""
-LENGTHS = (1, 40, 100)
-MOST_ERROR = 4e-3  # llama-server keeps keys and values in F16, as we do; a wrong formula gives several percent
-
-
-def log_probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Returns the logarithms of the softmax over the last axis."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    result: npt.NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return result
-
-
-def servers_answer(url: str, ids: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Returns the logarithms of the probabilities of all tokens behind a prompt; NaN for one that it leaves out."""
-    asked: dict[str, Any] = {"prompt": ids, "n_predict": 1, "n_probs": len(TOKENS), "cache_prompt": False}
-    found = np.full(len(TOKENS), np.nan)
-    for seed in range(20):  # an answer that is over at once has no probabilities
-        body = json.dumps({**asked, "samplers": [], "seed": seed}).encode()
-        request = Request(f"{url}/completion", body, {"Content-Type": "application/json"})
-        with urlopen(request) as response:
-            answers = json.load(response).get("completion_probabilities", [])
-        if answers:
-            for token in answers[0]["top_logprobs"]:
-                found[token["id"]] = token["logprob"]
-            return found
-    return found
 
 
 @pytest.mark.parametrize(("architecture", "keys", "optional"), CASES, ids=[case[0] for case in CASES])
@@ -123,15 +91,7 @@ def test_logits_are_those_of_llama_cpp_and_the_same_bits_every_way(
     tmp_path: Path, architecture: str, keys: Mapping[str, Key | None], optional: Sequence[str]
 ) -> None:
     path = write_random_model(tmp_path / "model.gguf", architecture, keys, optional)
-    ids = np.random.default_rng(3).integers(0, 256, max(LENGTHS)).tolist()
-    with open_model(path, threads=2, context_size=256) as model:
-        logits = model.logits(ids)
-        assert fed_in_pieces(model, ids, tmp_path / "state.tlk").tobytes() == logits[-1].tobytes()
-    with open_model(path, threads=1, batch_tokens=7, context_size=256) as alone:
-        assert alone.logits(ids).tobytes() == logits.tobytes()
-    ours = log_probabilities(logits)
-    with real_server(path) as server:
-        for length in LENGTHS:
-            theirs = servers_answer(server.url.removesuffix("/v1"), ids[:length])
-            error = float(np.sqrt(((ours[length - 1] - theirs) ** 2).mean()) / ours[length - 1].std())
-            assert error < MOST_ERROR, f"after {length} tokens"
+    result = compare_with_server(path, tmp_path / "state.tlk")
+    assert [error < MOST_ERROR for error in result.errors] == [True] * len(LENGTHS), result.errors
+    assert result.is_same_in_pieces
+    assert result.is_same_alone

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.model.golden_cases import golden_cases
 from tests.engine.model.replies_from_disk import Outcome, replies_from_disk, state_of, write_model
-from tests.engine.model.test_golden_logits import NO_CASE, golden_cases
+from tests.engine.model.test_golden_logits import NO_CASE
 from tests.scale import scaled
 from tui_llama.engine.plan.architectures import ARCHITECTURES
 
