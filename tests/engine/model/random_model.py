@@ -27,7 +27,7 @@ _COMMON: Mapping[str, Key] = {
 }  # fmt: skip
 _USUAL: Mapping[str, Key] = {
     "block_count": 3, "attention.sliding_window": 20, "logit_scale": 0.5, "rope.dimension_sections": [4, 2, 2, 0],
-    "use_parallel_residual": True,
+    "use_parallel_residual": True, "attention.clamp_kqv": 1.0,
 }  # fmt: skip
 _EXPERTS: Mapping[str, Key] = {
     "expert_count": 8, "expert_used_count": 3, "expert_feed_forward_length": 32, "expert_shared_count": 2,

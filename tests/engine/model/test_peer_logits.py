@@ -47,6 +47,11 @@ MIMO2: Mapping[str, Key] = {
     "attention.value_scale": 0.7, "rope.freq_base_swa": 100.0, "rope.scaling.type": "linear",
     "rope.scaling.factor": 4.0,
 }  # fmt: skip
+GROK_2: Mapping[str, Key] = {
+    "attention.output_scale": 0.4, "attn_logit_softcapping": 1.5, "final_logit_softcapping": 2.0, "logit_scale": 0.7,
+    "embedding_scale": 3.0, "rope.scaling.type": "yarn", "rope.scaling.factor": 4.0,
+    "rope.scaling.original_context_length": 64,
+}  # fmt: skip
 WIDE = {"embedding_length": 256}  # its logits are multiplied by 256 / embedding
 
 Case = tuple[str, Mapping[str, Key | None], Sequence[str]]
@@ -54,6 +59,7 @@ CASES: Sequence[Case] = [
     ("afmoe", {**BEHIND_DENSE, **WINDOW, "expert_gating_func": None}, ("*exp_probs_b.bias",)),
     ("bailingmoe", BEHIND_DENSE, ()),
     ("chatglm", HALF, FUSED),
+    ("dbrx", {**EXPERTS, "attention.clamp_kqv": 0.7}, ("*attn_qkv.weight",)),
     ("deepseek", BEHIND_DENSE, ()),
     ("dots1", {**BEHIND_DENSE, "attention.head_count_kv": 4}, ("*exp_probs_b.bias",)),
     ("exaone", {}, ("output.weight",)),
@@ -64,6 +70,8 @@ CASES: Sequence[Case] = [
     ("gptneox", {**HALF, **FULL_HEADS, "use_parallel_residual": True}, FUSED),
     ("gptneox", {**FULL_HEADS, "use_parallel_residual": False}, FUSED),
     ("granite_swa", {**EXPERTS, **LAYERS_APART, "expert_shared_feed_forward_length": 40}, ()),
+    ("grok", {**EXPERTS, **GROK_2}, ("*ffn_up.weight", "*layer_output_norm.weight")),
+    ("grok", EXPERTS, ()),
     ("jais2", {}, BIASES),
     ("maincoder", {}, ()),
     ("mellum", {**EXPERTS, **WINDOW, "rope.scaling.type": "linear", "rope.scaling.factor": 4.0}, ()),
@@ -79,6 +87,7 @@ CASES: Sequence[Case] = [
     ("olmo", {"attention.clamp_kqv": 0.7}, ()),
     ("orion", {}, ()),
     ("pangu-embedded", {}, ("blk.*.attn_*.bias",)),
+    ("plamo", {}, ()),
     ("qwen", FULL_HEADS, FUSED),
     ("starcoder", {"attention.head_count_kv": 1}, FUSED),
     ("xverse", {}, ()),

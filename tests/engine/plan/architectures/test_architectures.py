@@ -67,6 +67,7 @@ LAYERS: Mapping[str, list[str]] = {
     "olmo2": [*RAW, "rms attn_q_norm in place", "rms attn_k_norm in place", *ATTEND_AND_NORM, *RAW_GATED],
     "phi2": ["layer attn_norm and bias", *PROJECT_WITH_BIAS, *ATTEND_WITH_BIAS, *PLAIN_GELU_WITH_BIAS],
     "phi3": [*LLAMA_ATTENTION, *SECOND_NORM, *GATED_BY_HALVES],
+    "plamo": [*LLAMA_ATTENTION, *GATED],
     "qwen": QWEN2,
     "qwen2": QWEN2,
     "qwen2vl": QWEN2,
@@ -96,6 +97,7 @@ ENDS: Mapping[str, list[str]] = {
     "olmo": ["embed", "layer bare", "normed by token_embd"],
     "olmo2": ["embed", "rms output_norm", "normed by output"],
     "phi2": ["embed", "layer output_norm and bias", "normed by output and bias"],
+    "plamo": ["embed", "rms output_norm", "normed by output"],
     "qwen": ["embed", "rms output_norm", "normed by output"],
     "stablelm": ["embed", "layer output_norm and bias", "normed by output"],
     "starcoder": ["embed", "layer output_norm and bias", "normed by token_embd"],
@@ -211,6 +213,14 @@ def test_caps_are_read_or_usual(tmp_path: Path) -> None:
         ("gemma3", False): (0.0, 0.0), ("gemma3", True): (0.0, 5.0),
         ("llama", False): (0.0, 0.0), ("llama", True): (0.0, 0.0),
     }  # fmt: skip
+
+
+def test_grok_has_the_scales_and_caps_of_grok_1_where_the_file_is_silent(tmp_path: Path) -> None:
+    experts = {"expert_count": integer(4), "expert_used_count": integer(2)}
+    sizes = read_as(tmp_path, "grok", experts)
+    assert (sizes.embedding_scale, sizes.logit_scale) == pytest.approx((78.38367176906169, 0.5773502691896257))
+    assert (sizes.layers[0].attention_scale, sizes.layers[0].score_cap) == pytest.approx((0.08838834764831845, 30.0))
+    assert sizes.logit_cap == 0.0
 
 
 def test_minicpm_has_scales_where_the_file_is_silent(tmp_path: Path) -> None:

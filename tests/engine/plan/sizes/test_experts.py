@@ -47,6 +47,8 @@ def test_an_expert_is_as_large_as_the_file_says_or_as_its_share_of_the_dense_blo
     given = ExpertSizes(8, 2, 40, normalises=True)
     assert experts_of(tmp_path, "qwen3moe", expert_feed_forward_length=40) == (given,) * LAYERS
     assert experts_of(tmp_path, "qwen3moe") == (replace(given, hidden_size=48),) * LAYERS
+    assert experts_of(tmp_path, "grok") == (replace(given, hidden_size=96),) * LAYERS
+    assert experts_of(tmp_path, "grok", expert_feed_forward_length=40) == (given,) * LAYERS
     assert experts_of(tmp_path, "olmoe") == (ExpertSizes(8, 2, 96),) * LAYERS
     with pytest.raises(ModelFileError, match="expert_feed_forward_length"):
         experts_of(tmp_path, "gpt-oss", attention__sliding_window=16)

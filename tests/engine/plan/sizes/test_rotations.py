@@ -167,6 +167,21 @@ def test_one_architecture_reads_yarns_numbers(tmp_path: Path) -> None:
     assert rotation.scaling.magnitude == pytest.approx(1.5 * (1 + 0.1 * growth) / (1 + 0.05 * growth))
 
 
+def test_grok_has_a_bound_of_its_own_and_all_of_yarn_or_none(tmp_path: Path) -> None:
+    experts = {"expert_count": integer(4), "expert_used_count": integer(2)}
+    usual = {**experts, **{key: value for key, value in YARN.items() if "beta" not in key}}
+    fast = [rotations(tmp_path, name, usual)[0] for name in ("grok", "mistral3")]
+    assert [each and each.scaling.beta_fast for each in fast] == [8.0, 32.0]
+    given = rotations(tmp_path, "grok", {**experts, **YARN})[0]
+    assert given is not None
+    assert given.scaling.beta_fast == 16.0
+    for key in ("yarn_ext_factor", "yarn_attn_factor"):
+        whole, half = ({**experts, **YARN, f"rope.scaling.{key}": number(factor)} for factor in (1.0, 0.5))
+        assert rotations(tmp_path, "grok", whole)[0] == given
+        with pytest.raises(ModelFileError, match=rf"grok\.rope\.scaling\.{key}.*only 1 is supported"):
+            rotations(tmp_path, "grok", half)
+
+
 def test_a_base_may_be_stretched_for_long_contexts(tmp_path: Path) -> None:
     changes = {"rope.freq_base": number(500.0), "rope.scaling.alpha": number(16.0)}
     rotation = rotations(tmp_path, "hunyuan-dense", changes)[0]

@@ -5,6 +5,7 @@ from typing import Final
 from tui_llama.engine.plan.architectures.afmoe import AFMOE
 from tui_llama.engine.plan.architectures.bailing import BAILINGMOE2
 from tui_llama.engine.plan.architectures.cohere import COHERE2, COMMAND_R
+from tui_llama.engine.plan.architectures.dbrx import DBRX
 from tui_llama.engine.plan.architectures.declaration import Architecture
 from tui_llama.engine.plan.architectures.deepseek import DEEPSEEK2, MISTRAL4
 from tui_llama.engine.plan.architectures.deepseek_moe import BAILINGMOE, DEEPSEEK, DOTS1
@@ -23,6 +24,7 @@ from tui_llama.engine.plan.architectures.gpt2_like import (
 )
 from tui_llama.engine.plan.architectures.gpt_oss import GPT_OSS
 from tui_llama.engine.plan.architectures.granite import GRANITE, GRANITE_SWA, GRANITEMOE
+from tui_llama.engine.plan.architectures.grok import GROK
 from tui_llama.engine.plan.architectures.hunyuan import HUNYUAN_DENSE, HUNYUAN_MOE
 from tui_llama.engine.plan.architectures.llama import (
     ARCEE,
@@ -34,6 +36,7 @@ from tui_llama.engine.plan.architectures.llama import (
     MINICPM,
     MISTRAL3,
     PANGU_EMBEDDED,
+    PLAMO,
     SMOLLM3,
     XVERSE,
 )
@@ -63,10 +66,11 @@ ARCHITECTURES = {
         *(AFMOE, ARCEE),
         *(BAILINGMOE, BAILINGMOE2),
         *(CHATGLM, COHERE2, COMMAND_R),
-        *(DEEPSEEK, DEEPSEEK2, DOTS1),
+        *(DBRX, DEEPSEEK, DEEPSEEK2, DOTS1),
         *(ERNIE4_5, ERNIE4_5_MOE, EXAONE, EXAONE4, EXAONE_MOE),
         *(FALCON,),
         *(GEMMA, GEMMA2, GEMMA3, GEMMA4, GLM4, GLM4MOE, GPT2, GPTNEOX, GPT_OSS, GRANITE, GRANITE_SWA, GRANITEMOE),
+        *(GROK,),
         *(HUNYUAN_DENSE, HUNYUAN_MOE),
         *(INTERNLM2,),
         *(JAIS2,),
@@ -74,7 +78,7 @@ ARCHITECTURES = {
         *(MAINCODER, MELLUM, MIMO2, MINICPM, MINICPM3, MINIMAX_M2, MISTRAL3, MISTRAL4),
         *(NEMOTRON,),
         *(OLMO, OLMO2, OLMOE, ORION),
-        *(PANGU_EMBEDDED, PHI2, PHI3),
+        *(PANGU_EMBEDDED, PHI2, PHI3, PLAMO),
         *(QWEN, QWEN2, QWEN2MOE, QWEN2VL, QWEN3, QWEN3MOE, QWEN3VL, QWEN3VLMOE),
         *(SEED_OSS, SMOLLM3, STABLELM, STARCODER, STARCODER2),
         *(XVERSE,),

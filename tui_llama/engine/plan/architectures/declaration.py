@@ -120,6 +120,10 @@ class RotationRules:
     long_factors: Literal["never", "with longrope", "always"] = "never"
     """When files have divisors for short and for long contexts."""
     reads_yarn_bounds: bool = False
+    usual_beta_fast: float = 32.0
+    """Yarn's faster bound where the file does not give it, or none is read."""
+    yarn_factors_are_read: bool = False
+    """Files may say how much of yarn is applied; anything but all of it is refused."""
     yarn_multiplier: Literal["ignored", "divides", "replaces"] = "ignored"
     """What the file's multiplier does to yarn's own factor of sine and cosine."""
     at_end_of_head: bool = False

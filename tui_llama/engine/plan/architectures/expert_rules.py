@@ -50,6 +50,11 @@ def own_or_share(keys: Keys, hidden: int, used: int) -> int:
     return keys.count("expert_feed_forward_length", MAX_SIZE) or hidden // used
 
 
+def own_or_dense(keys: Keys, hidden: int, used: int) -> int:
+    """Returns the size of an expert: the file's, or the dense block's."""
+    return keys.count("expert_feed_forward_length", MAX_SIZE) or hidden
+
+
 def shared_if_given(keys: Keys, hidden: int, own: int) -> int:
     """Returns the size of the shared expert, which exists if the file gives one."""
     return keys.count("expert_shared_feed_forward_length", MAX_SIZE)

@@ -5,6 +5,7 @@ from tui_llama.engine.plan.architectures.declaration import (
     Experts,
     FeedForward,
     HeadNorms,
+    Norms,
     RotationRules,
     factor,
 )
@@ -73,6 +74,13 @@ ARCEE = Architecture(
 SMOLLM3 = Architecture(name="smollm3", rotation=RotationRules(neighbours=True, unrotated=_is_fourth))
 """SmolLM 3: positions do not enter every fourth layer (Yang et al. 2025)."""
 INTERNLM2 = Architecture(name="internlm2", rotation=RotationRules(neighbours=True), output="own")
+PLAMO = Architecture(
+    name="plamo",
+    rotation=RotationRules(whole_heads=True),
+    norms=Norms(before_feed_forward=""),
+    side_by_side="always",
+    output="own",
+)
 XVERSE = Architecture(
     name="xverse",
     rotation=RotationRules(neighbours=True),

@@ -85,15 +85,28 @@ def _base(keys: Keys, rules: RotationRules, head_dim: int, has_window: bool) -> 
 def _scaling(keys: Keys, rules: RotationRules, context_length: int) -> RopeScaling:
     factor = scaling_factor(keys)
     kind = _scaling_kind(keys, factor)
+    if rules.yarn_factors_are_read:
+        _check_yarn_factors(keys)
     factor = 1.0 if kind == "none" else factor
     return RopeScaling(
         kind=kind,
         factor=factor,
         original_context=_original_context(keys, kind, context_length),
         magnitude=_magnitude(keys, rules, kind, factor),
-        beta_fast=keys.positive("rope.scaling.yarn_beta_fast", 32.0) if rules.reads_yarn_bounds else 32.0,
+        beta_fast=_beta_fast(keys, rules),
         beta_slow=keys.positive("rope.scaling.yarn_beta_slow", 1.0) if rules.reads_yarn_bounds else 1.0,
     )
+
+
+def _beta_fast(keys: Keys, rules: RotationRules) -> float:
+    usual = rules.usual_beta_fast
+    return keys.positive("rope.scaling.yarn_beta_fast", usual) if rules.reads_yarn_bounds else usual
+
+
+def _check_yarn_factors(keys: Keys) -> None:
+    for key in ("rope.scaling.yarn_ext_factor", "rope.scaling.yarn_attn_factor"):
+        if keys.positive(key, 1.0) != 1.0:
+            raise keys.refuse(key, "only 1 is supported", OTHER_MODEL_HINT)
 
 
 def _magnitude(keys: Keys, rules: RotationRules, kind: ScalingKind, factor: float) -> float:
