@@ -41,6 +41,7 @@ def attention(
     window: int = 0,
     chunked: bool = False,
     soft_cap: float = 0.0,
+    slopes: Array | None = None,
     sinks: Array | None = None,
 ) -> Array:
     """Computes causal softmax attention.
@@ -54,6 +55,7 @@ def attention(
         window: How many positions a token sees, its own included; 0: all up to its own.
         chunked: Whether a token sees those from the last multiple of `window` on instead.
         soft_cap: Where scores level off; 0: nowhere.
+        slopes: (heads,) by which scores fall with each position of distance.
         sinks: (heads,) scores without a value.
 
     Returns:
@@ -71,6 +73,8 @@ def attention(
             scores = keys[first:seen, head // group] @ queries[token, head] * scale
             if soft_cap:
                 scores = soft_cap * np.tanh(scores / soft_cap)
+            if slopes is not None:
+                scores = scores - slopes[head] * np.arange(seen - 1 - first, -1, -1)
             weights = np.exp(scores)
             sink = 0.0 if sinks is None else np.exp(sinks[head])
             out[token, head] = weights / (weights.sum() + sink) @ values[first:seen, head // group]

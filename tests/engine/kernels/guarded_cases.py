@@ -157,7 +157,7 @@ def _attend(
     output = memory.zeros((tokens, heads * head_dim), np.float32)
     runs = -(-shape.padded_context // attention.RUN_POSITIONS)
     shared = memory.zeros(attention.shared_bytes(width, kv_heads, runs), np.uint8)
-    sinks = memory.zeros(heads, np.float32)
+    sinks, slopes = (memory.zeros(heads, np.float32) for _ in range(2))
     tokens_per_unit = attention.MOST_ROWS // group
     units = kv_heads * 3  # three threads may share a token's runs
     run_row(
@@ -165,7 +165,7 @@ def _attend(
         _cache(memory, shape) | {"token_count": tokens, "first_position": first},
         input=address(queries), input_stride=queries.strides[0], output=address(output),
         output_stride=output.strides[0], shared=address(shared), **{"shared_runs": runs} | fields,
-        head_dim=head_dim, padded_head_dim=width, heads=heads, scale=0.3, extra=address(sinks),
+        head_dim=head_dim, padded_head_dim=width, heads=heads, scale=0.3, extra=address(sinks), slopes=address(slopes),
         tokens_per_unit=tokens_per_unit, units=units, **shape.row_fields(0),
     )  # fmt: skip
 

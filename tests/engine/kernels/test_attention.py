@@ -11,9 +11,11 @@ from tests.naive import ops as naive
 from tui_llama.engine.layouts import attention, plan_row
 from tui_llama.engine.machine.memory import padded, zeroed_array
 from tui_llama.engine.state_shape import LayerGroup, StateShape
+from tui_llama.engine.tensors.distances import slopes_of
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 
 PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
+SLOPES = slopes_of(4, 8.0)
 RNG = np.random.default_rng(7)
 
 
@@ -178,6 +180,18 @@ def test_scores_level_off_at_a_soft_cap(soft_cap: float) -> None:
     np.testing.assert_allclose(run_attention(cache, queries, 97, soft_cap=soft_cap), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("heads", "kv_heads"), [(2, 1), (6, 2), (3, 3)])
+@pytest.mark.parametrize(("tokens", "first"), [(1, 0), (40, 60), (5, 1020)])
+@pytest.mark.parametrize("options", [{}, {"window": 70}, {"soft_cap": 3.0}])
+def test_scores_fall_with_distance(heads: int, kv_heads: int, tokens: int, first: int, options: dict[str, Any]) -> None:
+    cache, (keys, values) = filled_cache(first + tokens, kv_heads, 32, layer=1)
+    queries, slopes = random(tokens, heads, 32), slopes_of(heads, 8.0)
+    expected = naive.attention(queries.astype(float), keys, values, first, 0.3, slopes=slopes.astype(float), **options)
+    for threads in (1, 2):
+        out = run_attention(cache, queries, first, threads, slopes=address(slopes), **options)
+        np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_far_apart_scores_give_weights_that_are_exact_or_nothing() -> None:
     cache, (keys, values) = filled_cache(300, 1, 32, layer=1)
     queries = random(4, 2, 32) * np.float32(60.0)
@@ -195,7 +209,9 @@ def test_sinks_take_weight_away_and_give_nothing(sinks: tuple[float, float]) -> 
     )
 
 
-@pytest.mark.parametrize("options", [{}, {"window": 70}, {"window": 520}, {"soft_cap": 2.0}])
+@pytest.mark.parametrize(
+    "options", [{}, {"window": 70}, {"window": 520}, {"soft_cap": 2.0}, {"slopes": address(SLOPES)}]
+)
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "head_dim", "cache_type"), [(4, 1, 64, "f16"), (2, 2, 80, "f16"), (4, 1, 64, "q8_0")]
 )

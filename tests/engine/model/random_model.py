@@ -27,7 +27,7 @@ _COMMON: Mapping[str, Key] = {
 }  # fmt: skip
 _USUAL: Mapping[str, Key] = {
     "block_count": 3, "attention.sliding_window": 20, "logit_scale": 0.5, "rope.dimension_sections": [4, 2, 2, 0],
-    "use_parallel_residual": True, "attention.clamp_kqv": 1.0,
+    "use_parallel_residual": True, "attention.clamp_kqv": 1.0, "attention.max_alibi_bias": 8.0,
 }  # fmt: skip
 _EXPERTS: Mapping[str, Key] = {
     "expert_count": 8, "expert_used_count": 3, "expert_feed_forward_length": 32, "expert_shared_count": 2,
@@ -39,6 +39,8 @@ _LATENT: Mapping[str, Key] = {
     "attention.value_length_mla": 16, "rope.dimension_count": 8, "attention.key_length": 40,
     "attention.value_length": 32, "attention.head_count_kv": 1,
 }  # fmt: skip
+_LAYERS: Mapping[str, int] = {"baichuan": 32}
+"""Architectures whose files must have a certain number of layers."""
 _ROUTERS = ("blk.1.ffn_gate_inp.weight", "blk.2.ffn_gate_inp.weight")
 """Tensors that say which layers have experts, where keys do not."""
 _END = len(BYTE_ALPHABET)
@@ -131,6 +133,8 @@ def _keys_for(architecture: Architecture) -> dict[str, Key]:
         keys |= _LATENT
     if architecture.windows is not None and architecture.windows.period is None:
         keys |= {"attention.sliding_window_pattern": [True, False, True], "attention.rope_pattern": [False, True, True]}
+    if architecture.name in _LAYERS:
+        keys["block_count"] = _LAYERS[architecture.name]
     if architecture.has_layer_embeddings:
         keys["embedding_length_per_layer_input"] = 16
     return keys

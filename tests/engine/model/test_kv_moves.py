@@ -271,3 +271,16 @@ def test_tokens_whose_positions_are_in_their_embeddings_are_read_again_where_the
         assert sequence.token_ids == rest
         assert sequence.exact_tokens == len(rest)
         assert sequence.extend([9]).tobytes() == model.logits([*rest, 9])[-1].tobytes()
+
+
+def test_tokens_whose_scores_fall_with_distance_move_but_share_no_positions(tmp_path: Path) -> None:
+    keys = {"block_count": 1}
+    path = write_random_model(tmp_path / "model.gguf", "bloom", keys)
+    with open_model(path, threads=1) as model, model.new_sequence() as sequence:
+        sequence.extend(IDS)
+        sequence.shift(3, 20)
+        assert sequence.exact_tokens == 3
+        assert sequence.extend([9]).tobytes() == model.logits([*IDS[:3], *IDS[23:], 9])[-1].tobytes()
+        assert not sequence.can_share_positions
+        with pytest.raises(CallerError):
+            sequence.set_positions([0] * len(sequence))

@@ -24,6 +24,8 @@ BEHIND_DENSE: Mapping[str, Key] = {
     "expert_weights_norm": True, "expert_gating_func": 2,
 }  # fmt: skip
 FULL_HEADS: Mapping[str, Key] = {"attention.head_count_kv": 4}
+SIX_HEADS: Mapping[str, Key] = {"attention.head_count": 6, "attention.head_count_kv": 6, "embedding_length": 96}
+DISTANCE = {"attention.max_alibi_bias": 5.0}
 FUSED = ("*attn_qkv.weight", "*attn_qkv.bias")
 WINDOW = {"block_count": 5, "attention.sliding_window": 20}
 LAYERS_APART: Mapping[str, Key] = {
@@ -57,7 +59,10 @@ WIDE = {"embedding_length": 256}  # its logits are multiplied by 256 / embedding
 Case = tuple[str, Mapping[str, Key | None], Sequence[str]]
 CASES: Sequence[Case] = [
     ("afmoe", {**BEHIND_DENSE, **WINDOW, "expert_gating_func": None}, ("*exp_probs_b.bias",)),
+    ("baichuan", {**FULL_HEADS, "block_count": 32}, ()),
+    ("baichuan", {**FULL_HEADS, "block_count": 40}, ()),
     ("bailingmoe", BEHIND_DENSE, ()),
+    ("bloom", SIX_HEADS, (*FUSED, "token_embd_norm.bias")),
     ("chatglm", HALF, FUSED),
     ("dbrx", {**EXPERTS, "attention.clamp_kqv": 0.7}, ("*attn_qkv.weight",)),
     ("deepseek", BEHIND_DENSE, ()),
@@ -72,6 +77,7 @@ CASES: Sequence[Case] = [
     ("granite_swa", {**EXPERTS, **LAYERS_APART, "expert_shared_feed_forward_length": 40}, ()),
     ("grok", {**EXPERTS, **GROK_2}, ("*ffn_up.weight", "*layer_output_norm.weight")),
     ("grok", EXPERTS, ()),
+    ("jais", {**FULL_HEADS, **DISTANCE}, FUSED),
     ("jais2", {}, BIASES),
     ("maincoder", {}, ()),
     ("mellum", {**EXPERTS, **WINDOW, "rope.scaling.type": "linear", "rope.scaling.factor": 4.0}, ()),
@@ -83,12 +89,15 @@ CASES: Sequence[Case] = [
     ("minicpm3", {**LATENT, **WIDE, **UNABSORBED}, ()),
     ("minimax-m2", {**EXPERTS, **HALF, "expert_gating_func": 2}, ()),
     ("mistral4", {**BEHIND_DENSE, **LATENT}, ("*exp_probs_b.bias",)),
+    ("mpt", {**SIX_HEADS, **DISTANCE, "attention.clamp_kqv": 0.7}, ("*attn_qkv.weight", "*norm.bias")),
+    ("mpt", {**FULL_HEADS, "attention.max_alibi_bias": 0.0}, ("*attn_qkv.weight", "position_embd.weight")),
     ("nemotron", HALF, BIASES),
     ("olmo", {"attention.clamp_kqv": 0.7}, ()),
     ("orion", {}, ()),
     ("pangu-embedded", {}, ("blk.*.attn_*.bias",)),
     ("plamo", {}, ()),
     ("qwen", FULL_HEADS, FUSED),
+    ("refact", {"attention.head_count_kv": 1}, ()),
     ("starcoder", {"attention.head_count_kv": 1}, FUSED),
     ("xverse", {}, ()),
 ]

@@ -26,6 +26,7 @@ ROW = np.dtype(
         ("inner_kernel", np.uint64),  # address of the compiled kernel that this one calls for each part of its work
         ("factor", np.uint64),  # float32 that products are multiplied by before a bias is added; 0 where there is none
         ("shared", np.uint64),  # memory in which threads leave each other results; 0 where there is none
+        ("slopes", np.uint64),  # float32 (heads,) by which scores fall with each position of distance; 0: they do not
         ("input_stride", np.int64),  # bytes from one token to the next
         ("output_stride", np.int64),
         ("extra_stride", np.int64),

@@ -21,6 +21,7 @@ class PositionMoves:
     Attributes:
         can_turn: Whether keys can be turned for other positions: they must be stored as their rotation left them, not
             normalised or put together afterwards, and positions must not have entered the embeddings.
+        can_share: Whether tokens may share positions: keys can be turned, and nothing else depends on distances.
 
     Args:
         plan: Says how each layer's keys are rotated and stored.
@@ -32,6 +33,7 @@ class PositionMoves:
         is_turned_later = (self._rows["rotated_dim"] == 0) & (self._rows["extra"] != 0)
         is_embedded = any(step.operation == ops.EMBED_POSITIONS.name for step in plan.steps)
         self.can_turn = not (is_turned_later.any() or is_embedded)
+        self.can_share = self.can_turn and not plan.rows["slopes"].any()
         self._rotary = plan.rotary
         self._scratch = np.zeros((2, int(self._rows["head_dim"].max())), np.float32)
 

@@ -117,8 +117,8 @@ class Sequence:
 
     @property
     def can_share_positions(self) -> bool:
-        """Whether `set_positions` works: not where layers have windows, or keys that cannot be turned."""
-        return self._model.state_shape.is_trimmable and self._model.moves.can_turn
+        """Whether `set_positions` works: not with windows, unturnable keys, or scores that fall with distance."""
+        return self._model.state_shape.is_trimmable and self._model.moves.can_share
 
     @property
     def own_tokens(self) -> int:

@@ -12,6 +12,7 @@ from tui_llama.engine.layouts.plan_row import CHUNKED, HALVES, NEIGHBOURS, PER_T
 from tui_llama.engine.machine.memory import zeroed_bytes
 from tui_llama.engine.plan.plan import Buffer, PlanStep
 from tui_llama.engine.plan.step_table import StepTable
+from tui_llama.engine.tensors.distances import slopes_of
 from tui_llama.engine.tensors.hyperparameters import LayerSizes, QueryTemperature
 
 _ATTENTION_UNITS = 32  # of one token at depth: enough for many threads, few enough to cost nothing
@@ -75,7 +76,8 @@ class AttentionSteps(StepTable):
             **self.from_to(rotated, attended), **self._head_sizes(layer), heads=sizes.head_count,
             **place | values, values_in_keys=int(place["value_dim"] == 0), scale=sizes.attention_scale,
             window=sizes.window, mode=CHUNKED if sizes.is_chunked else SLIDING,
-            soft_cap=sizes.score_cap, extra=0 if sinks_vector is None else int(sinks_vector.ctypes.data),
+            soft_cap=sizes.score_cap, slopes=self._slopes(sizes.head_count),
+            extra=0 if sinks_vector is None else int(sinks_vector.ctypes.data),
             units=sizes.kv_head_count * -(-_ATTENTION_UNITS // sizes.kv_head_count),
             tokens_per_unit=attention_sizes.MOST_ROWS // group,
             **self._shared_runs(values["padded_value_dim"], place["kv_heads"], place["cache_positions"]),
@@ -106,6 +108,14 @@ class AttentionSteps(StepTable):
             self._temperature_tables[temperature] = table
             self.keep(table)
         return int(self._temperature_tables[temperature].ctypes.data)
+
+    def _slopes(self, head_count: int) -> int:
+        """Returns the address of float32 (heads,), by which scores fall with distance; 0 where they do not."""
+        if not self.sizes.distance_bias:
+            return 0
+        slopes = slopes_of(head_count, self.sizes.distance_bias)
+        self.keep(slopes)
+        return int(slopes.ctypes.data)
 
     def _shared_runs(self, value_width: int, kv_heads: int, positions: int) -> dict[str, int]:
         """Returns the memory in which threads share the longest attention of one token; layers of equal sizes use it.

@@ -150,6 +150,8 @@ class Hyperparameters:
     """A logit becomes cap · tanh(logit / cap); 0 for no cap."""
     projection_limit: float = 0.0
     """Queries, keys and values are limited to numbers of at most this size; 0 for no limit."""
+    distance_bias: float = 0.0
+    """Scores fall with distance, by slopes of the heads from 2^-distance_bias up; 0: they do not. See `slopes_of`."""
     is_side_by_side: bool = False
     """Whether the file says that the blocks of a layer read the same input, where files of its architecture do."""
     layer_embedding_size: int = 0

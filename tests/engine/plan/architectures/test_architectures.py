@@ -43,6 +43,7 @@ ROTATED_HEADS = ["rotate queries", "rotate keys", *HEAD_NORMS, "attend arranged"
 
 LAYERS: Mapping[str, list[str]] = {
     "arcee": [*LLAMA_ATTENTION, *SECOND_NORM, "normed by ffn_up", "relu_squared", "ups to residual by ffn_down"],
+    "bloom": ["layer token_embd_norm in place", *GPT2],
     "cohere2": SIDE_BY_SIDE,
     "command-r": SIDE_BY_SIDE,
     "ernie4_5": LLAMA,
@@ -60,9 +61,14 @@ LAYERS: Mapping[str, list[str]] = {
     "granite": SCALED,
     "hunyuan-dense": [*NORM, *PROJECT, *ROTATED_HEADS, *SECOND_NORM, *GATED],
     "internlm2": LLAMA,
+    "jais": [
+        *("layer attn_norm and bias", *PROJECT_WITH_BIAS, *ATTEND_WITH_BIAS, "layer ffn_norm and bias"),
+        *(f"{GATED[0]} and bias", GATED[1], f"{GATED[2]} and bias"),
+    ],
     "llama": LLAMA,
     "minicpm": SCALED,
     "mistral3": LLAMA,
+    "mpt": ["layer attn_norm", *PROJECT, *LIMIT, *ATTEND, "layer ffn_norm", *PLAIN_GELU],
     "olmo": ["layer bare", *PROJECT, *LIMIT, *ATTEND, "layer bare", *GATED],
     "olmo2": [*RAW, "rms attn_q_norm in place", "rms attn_k_norm in place", *ATTEND_AND_NORM, *RAW_GATED],
     "phi2": ["layer attn_norm and bias", *PROJECT_WITH_BIAS, *ATTEND_WITH_BIAS, *PLAIN_GELU_WITH_BIAS],
@@ -73,6 +79,7 @@ LAYERS: Mapping[str, list[str]] = {
     "qwen2vl": QWEN2,
     "qwen3": QWEN3,
     "qwen3vl": QWEN3,
+    "refact": LLAMA,
     "seed_oss": [*NORM, *PROJECT_WITH_BIAS, *ATTEND, "rms post_attention_norm", *GATED],
     "smollm3": LLAMA,
     "stablelm": ["layer attn_norm and bias", *PROJECT, *ATTEND, *GATED],
@@ -83,6 +90,7 @@ LAYERS: Mapping[str, list[str]] = {
 
 ENDS: Mapping[str, list[str]] = {
     "arcee": ["embed", "rms output_norm", "normed by token_embd"],
+    "bloom": ["embed", "layer output_norm and bias", "normed by token_embd"],
     "cohere2": ["embed", "layer output_norm", "normed by token_embd", "scale × 3, cap 0"],
     "command-r": ["embed", "layer output_norm", "normed by token_embd", "scale × 3, cap 0"],
     "falcon": ["embed", "layer output_norm and bias", "normed by token_embd"],
@@ -93,6 +101,8 @@ ENDS: Mapping[str, list[str]] = {
     "gptneox": ["embed", "layer output_norm and bias", "normed by output"],
     "granite": ["embed × 7", "rms output_norm", "normed by token_embd", "scale × 0.3333, cap 0"],
     "internlm2": ["embed", "rms output_norm", "normed by output"],
+    "jais": ["embed", "layer output_norm and bias", "normed by output"],
+    "mpt": ["embed", "layer output_norm", "normed by token_embd"],
     "minicpm": ["embed × 7", "rms output_norm", "normed by token_embd", "scale × 0.3333, cap 0"],
     "olmo": ["embed", "layer bare", "normed by token_embd"],
     "olmo2": ["embed", "rms output_norm", "normed by output"],
@@ -114,6 +124,7 @@ KEYS: Mapping[str, Setting] = {
     "logit_scale": number(3.0),
     "use_parallel_residual": flag(True),
     "attention.clamp_kqv": number(2.0),
+    "attention.max_alibi_bias": number(8.0),
 }
 
 
@@ -245,6 +256,31 @@ def test_queries_of_mistral_grow_where_the_file_says_so(tmp_path: Path) -> None:
     assert temperature is not None
     assert temperature.strength == pytest.approx(0.1)
     assert (temperature.length, temperature.offset) == (64, 0)
+
+
+def test_baichuan_rotates_or_has_scores_that_fall_with_distance(tmp_path: Path) -> None:
+    for layers, bias in ((32, 0.0), (40, 8.0)):
+        sizes = read_as(tmp_path, "baichuan", {**KEYS, "block_count": integer(layers)})
+        assert sizes.distance_bias == bias
+        assert {layer.rotation is None for layer in sizes.layers} == {bias > 0}
+        story = layer_story(sizes, ARCHITECTURES["baichuan"])
+        assert story[1 : 1 + len(LLAMA)] == LLAMA
+        assert story[-1] == "normed by output"
+    with pytest.raises(ModelFileError, match="only models of 32 or 40 layers"):
+        read_as(tmp_path, "baichuan", {"block_count": integer(33)})
+
+
+def test_jais_divides_scores_by_the_size_of_heads(tmp_path: Path) -> None:
+    sizes = read_as(tmp_path, "jais", KEYS)
+    assert (sizes.layers[0].attention_scale, sizes.distance_bias) == (1 / 16, 8.0)
+    with pytest.raises(ModelFileError, match=r"'jais\.attention\.max_alibi_bias' is missing"):
+        read_as(tmp_path, "jais")
+
+
+def test_mpt_has_learned_positions_where_the_file_has_them(tmp_path: Path) -> None:
+    tensors = frozenset({"position_embd.weight"})
+    story = layer_story(read_as(tmp_path, "mpt", KEYS), ARCHITECTURES["mpt"], tensors)
+    assert story[1:3] == ["embed position_embd", "add"]
 
 
 def test_qwen_1_counts_the_rows_of_both_halves_of_the_feed_forward_block(tmp_path: Path) -> None:

@@ -243,6 +243,21 @@ def cap_scores(_: Any, scores: Any, cap: Any) -> Any:
     return types.void(types.int64, types.float32), generate
 
 
+@intrinsic
+def add_distances(_: Any, scores: Any, slope: Any, first: Any) -> Any:
+    """Adds slope · distance to the 64 float32 at `scores`, whose distances are `first`, `first` + 1 and so on."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
+        base, slope, first = pointer(b, arguments[0]), *(simd.splat(b, number) for number in arguments[1:])
+        for t in range(_TILES):
+            lane = ir.Constant(vector(F32), [float(simd.LANES * t + i) for i in range(simd.LANES)])
+            score = simd.load(b, base, VECTOR_BYTES * t, F32)
+            simd.store(b, simd.fma(b, slope, b.fadd(first, lane), score), base, VECTOR_BYTES * t)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.float32, types.float32), generate
+
+
 @step
 def mask_scores(b: Builder, scores: Value, first: Value, end: Value) -> None:
     """Sets the scores of one row's 64 positions to minus infinity, except those from `first` to `end` - 1."""

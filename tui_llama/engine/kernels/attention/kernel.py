@@ -18,6 +18,7 @@ import numpy as np
 
 from tui_llama.engine.kernels.attention.blocks import (
     WEIGHED_AT_ONCE,
+    add_distances,
     add_floats,
     add_halves,
     cap_scores,
@@ -88,15 +89,22 @@ def _gather(row: Any, queries: int, token: int, kv_head: int, rows: int) -> None
 
 
 @helper
-def _restrict(row: Any, scores: int, position: int, first_row: int, rows: int, block_start: int) -> None:
-    """Caps the scores of a block, and masks the positions that are ahead of a row or have left its window.
+def _restrict(row: Any, scores: int, kv_head: int, position: int, first_row: int, rows: int, block_start: int) -> None:
+    """Caps the scores of a block, lets them fall with distance, and masks positions that a row does not see.
 
-    `position` is the position of the unit's first row; `first_row` is the number of the first row at `scores`.
+    Those are ahead of it, or have left its window. `position` is the position of the unit's first row; `first_row` is
+    the number of the first row at `scores`.
     """
     if row.soft_cap > 0:
         for r in range(rows):
             cap_scores(scores + r * SCORE_BYTES, np.float32(row.soft_cap * np.float32(LOG2_E)))
     group = row.heads // row.kv_heads
+    if row.slopes != 0:
+        slopes = float32_at(np.uintp(row.slopes))
+        for r in range(rows):
+            head, own = kv_head * group + (first_row + r) % group, position + (first_row + r) // group
+            slope = slopes[head] * np.float32(LOG2_E)
+            add_distances(scores + r * SCORE_BYTES, slope, np.float32(block_start - own))
     first, last = position + first_row // group, position + (first_row + rows - 1) // group
     if first < block_start + BLOCK_POSITIONS - 1 or _first_seen(row, last) > block_start:
         for r in range(rows):
@@ -145,7 +153,7 @@ def _attend(
                 score_floats(query, widened_keys, width, scratch, some)
             else:
                 score_halves(query, keys, width, scratch, some)
-            _restrict(row, scratch, position, r, min(some, rows - r), block_start)
+            _restrict(row, scratch, kv_head, position, r, min(some, rows - r), block_start)
             weigh_positions(scratch, sums + 64 * r, peaks + 16 * r, factors, some)
             if r == 0 and not has_values:
                 transpose_keys(widened_keys, widened_values, width, value_width)
@@ -195,12 +203,13 @@ def attention(row_address: int, batch_address: int, first: int, last: int, scrat
 
     With a `window` above 0 a token sees only so many positions, its own included: the last ones, or in `mode` CHUNKED
     those from the last multiple of the window on. A `soft_cap` above 0 turns a score into soft_cap · tanh(score /
-    soft_cap). `extra` is 0, or the address of float32 (heads,): the score of a position without a value that every
+    soft_cap). `slopes` is 0, or the address of float32 (heads,): what a head's scores lose with each position between
+    the two tokens. `extra` is 0, or the address of float32 (heads,): the score of a position without a value that every
     token sees (a sink). With `values_in_keys` the cache has no values: they are the first `value_dim` components of the
     keys.
 
-    Sources: of the window, Beltagy et al. 2020 (Longformer); of the cap, Gemma Team 2024 (Gemma 2); of the sinks, Xiao
-    et al. 2023 (StreamingLLM). Naive twin: tests/naive/ops.py.
+    Sources: of the window, Beltagy et al. 2020 (Longformer); of the cap, Gemma Team 2024 (Gemma 2); of the slopes,
+    Press et al. 2022 (ALiBi); of the sinks, Xiao et al. 2023 (StreamingLLM). Naive twin: tests/naive/ops.py.
     """
     row, batch = row_at(row_address), batch_at(batch_address)
     start_token = first_token(row, batch)

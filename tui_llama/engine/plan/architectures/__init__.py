@@ -3,6 +3,7 @@
 from typing import Final
 
 from tui_llama.engine.plan.architectures.afmoe import AFMOE
+from tui_llama.engine.plan.architectures.alibi import BAICHUAN, BLOOM, JAIS, MPT, REFACT
 from tui_llama.engine.plan.architectures.bailing import BAILINGMOE2
 from tui_llama.engine.plan.architectures.cohere import COHERE2, COMMAND_R
 from tui_llama.engine.plan.architectures.dbrx import DBRX
@@ -64,7 +65,7 @@ ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
         *(AFMOE, ARCEE),
-        *(BAILINGMOE, BAILINGMOE2),
+        *(BAICHUAN, BAILINGMOE, BAILINGMOE2, BLOOM),
         *(CHATGLM, COHERE2, COMMAND_R),
         *(DBRX, DEEPSEEK, DEEPSEEK2, DOTS1),
         *(ERNIE4_5, ERNIE4_5_MOE, EXAONE, EXAONE4, EXAONE_MOE),
@@ -73,13 +74,14 @@ ARCHITECTURES = {
         *(GROK,),
         *(HUNYUAN_DENSE, HUNYUAN_MOE),
         *(INTERNLM2,),
-        *(JAIS2,),
+        *(JAIS, JAIS2),
         *(LLAMA, LLAMA4),
-        *(MAINCODER, MELLUM, MIMO2, MINICPM, MINICPM3, MINIMAX_M2, MISTRAL3, MISTRAL4),
+        *(MAINCODER, MELLUM, MIMO2, MINICPM, MINICPM3, MINIMAX_M2, MISTRAL3, MISTRAL4, MPT),
         *(NEMOTRON,),
         *(OLMO, OLMO2, OLMOE, ORION),
         *(PANGU_EMBEDDED, PHI2, PHI3, PLAMO),
         *(QWEN, QWEN2, QWEN2MOE, QWEN2VL, QWEN3, QWEN3MOE, QWEN3VL, QWEN3VLMOE),
+        *(REFACT,),
         *(SEED_OSS, SMOLLM3, STABLELM, STARCODER, STARCODER2),
         *(XVERSE,),
     )

@@ -212,6 +212,7 @@ class Architecture:
         projection_limit: What queries, keys and values are limited to, before they are normed or rotated; 0: nothing.
         attention_scale: Factor of scores.
         score_cap: Cap of scores.
+        distance_bias: How steeply scores fall with distance (ALiBi): the exponent of the least slope; 0: not at all.
         has_attention_gate: What attention gives is multiplied by the sigmoid of `attn_gate` · its input.
         attention_output_scale: Factor of what attention adds.
         sinks: Every head has a score without a value (`attn_sinks`): in no layer, in those with the tensor, or in all.
@@ -242,6 +243,7 @@ class Architecture:
     projection_limit: NumberRule = no_cap
     attention_scale: ScaleRule = by_head_size
     score_cap: NumberRule = no_cap
+    distance_bias: NumberRule = no_cap
     has_attention_gate: bool = False
     attention_output_scale: NumberRule = one
     sinks: Literal["never", "optional", "required"] = "never"

@@ -12,3 +12,17 @@ def add_learned_positions(plan: PlanWriter[Values], architecture: Architecture, 
     positions = plan.buffer("positions", plan.sizes.embedding_size)
     plan.embed_positions("position_embd", positions)
     plan.add(residual, positions, 1.0)
+
+
+def add_positions_if_any(plan: PlanWriter[Values], architecture: Architecture, residual: Values) -> None:
+    """Does as `add_learned_positions` where the model has such vectors."""
+    if plan.has("position_embd.weight"):
+        add_learned_positions(plan, architecture, residual)
+
+
+def norm_embeddings(plan: PlanWriter[Values], architecture: Architecture, residual: Values) -> None:
+    """Emits residual = norm(residual).
+
+    Source: BigScience 2022 (BLOOM).
+    """
+    plan.norm_in_place(residual, "token_embd_norm", architecture.norms.kind)

@@ -70,6 +70,7 @@ def read_sizes(file: GgufFile, architecture: Architecture) -> ReadSizes:
         logit_scale=architecture.logit_scale(keys),
         logit_cap=architecture.logit_cap(keys),
         projection_limit=architecture.projection_limit(keys),
+        distance_bias=architecture.distance_bias(keys),
         is_side_by_side=architecture.side_by_side == "by key" and keys.flag("use_parallel_residual"),
         layer_embedding_size=_layer_embedding_size(keys, architecture),
         notices=() if declared_context else (_NO_CONTEXT_NOTICE,),
@@ -87,6 +88,7 @@ def _check_factors(file: GgufFile, sizes: Hyperparameters) -> None:
         "factor of logits": sizes.logit_scale,
         "cap of logits": sizes.logit_cap,
         "limit of projections": sizes.projection_limit,
+        "steepness of scores": sizes.distance_bias,
     }
     for layer in sizes.layers:
         factors |= {"factor of scores": layer.attention_scale, "cap of scores": layer.score_cap}
