@@ -33,6 +33,16 @@ class GoldenResult:
     is_same_in_pieces: bool
     is_same_alone: bool
 
+    @property
+    def is_close(self) -> bool:
+        """Whether our error is what it may be."""
+        return self.error <= self.most_error
+
+    @property
+    def is_same(self) -> bool:
+        """Whether all ways gave the same bits."""
+        return self.is_same_in_pieces and self.is_same_alone
+
 
 def golden_cases() -> list[str]:
     """Returns the names of the cases whose architecture the engine knows; none where llama.cpp's files are missing."""
@@ -46,6 +56,11 @@ def golden_cases() -> list[str]:
 def architecture_of(name: str) -> str:
     """Returns what a case's name says before its size, the architecture."""
     return min((name.partition(f"-{size}-")[0] for size in SIZES), key=len)
+
+
+def is_float(name: str) -> bool:
+    """Tells whether the weights of a case are not quantised."""
+    return "-F16" in name or "-F32" in name
 
 
 def relative_error(got: npt.NDArray[np.float32], exact: npt.NDArray[np.float32]) -> float:
@@ -83,7 +98,7 @@ def try_golden_case(folder: Path, name: str, state_file: Path) -> GoldenResult:
     with open_model(path, threads=1, batch_tokens=7, context_size=context_size) as model:
         alone = model.logits(ids)
     peer_error = relative_error(reference["peer"], reference["exact"])
-    least = 5e-4 if "-F16" in name or "-F32" in name else 0.0
+    least = 5e-4 if is_float(name) else 0.0
     return GoldenResult(
         error=relative_error(logits[positions], reference["exact"]),
         peer_error=peer_error,

@@ -33,6 +33,11 @@ class PeerResult:
     is_same_in_pieces: bool
     is_same_alone: bool
 
+    @property
+    def is_same(self) -> bool:
+        """Whether all ways gave the same bits."""
+        return self.is_same_in_pieces and self.is_same_alone
+
 
 def log_probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Returns the logarithms of the softmax over the last axis."""

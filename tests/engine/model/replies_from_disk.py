@@ -48,6 +48,11 @@ class Outcome:
     reusable: int
     has_same_bits: bool
 
+    @property
+    def is_right(self) -> bool:
+        """Whether the reply took over what it could, to the same bits."""
+        return self.has_same_bits and self.reused == self.reusable
+
 
 def write_model(path: Path, architecture: str) -> Path:
     """Writes a random model of any declared architecture, in which some layers have windows if they may."""
