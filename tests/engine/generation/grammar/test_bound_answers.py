@@ -256,6 +256,8 @@ def test_compiling_is_told_once() -> None:
         ),
         ({"json_schema": '{"anyOf": [{}, {"contains": 1}]}'}, 'at /anyOf/1: unimplemented keys: ["contains"]'),
         ({"json_schema": '{"$defs": {"x": {"type": "y"}}, "items": {"$ref": "#/$defs/x"}}'}, "at /items: "),
+        ({"json_schema": '{"items": ' * 200 + "{}" + "}" * 200}, "nested too deeply"),
+        ({"json_schema": '{"items": ' * 100_000 + "{}" + "}" * 100_000}, "nested too deeply"),
         ({"grammar": "root ::= a"}, "line 1, column 10"),
         ({"grammar": "root ::= root"}, "has no end"),
         ({"grammar": "root ::= x", "json_schema": "{}"}, "to a grammar and to a JSON schema"),
@@ -268,6 +270,24 @@ def test_a_wrong_grammar_is_one_error_that_names_the_place(fields: dict[str, str
     assert words in failure_of(failed).message
     assert {type(event) for event in failed} <= {GrammarProgress, Failed}
     assert finish_of(list(with_engine.reply(QUESTION, never))).usage.read_tokens == 1  # nothing was forgotten
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"json_schema": '{"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}'}, "no text fits"),
+        pytest.param({"grammar": 'root ::= ("a"{1000}){1000}'}, "too intricate", marks=pytest.mark.slow),
+    ],
+)
+def test_what_shows_only_within_an_answer_is_not_blamed_on_its_text(fields: dict[str, str], words: str) -> None:
+    assert words in failure_of(answer(replace(QUESTION, **fields))).message
+
+
+@pytest.mark.slow
+def test_an_answer_may_go_on_in_thousands_of_ways() -> None:
+    schema = {"properties": {f"p{number}": {"const": number} for number in range(2100)}, "additionalProperties": False}
+    events = answer(replace(QUESTION, json_schema=json.dumps({"type": "object", **schema}), max_tokens=10))
+    assert text_of(events).startswith("{")
 
 
 # --- thoughts ---

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.engine.generation.grammar.compiled import grammar_failure
+from tui_llama.engine.generation.grammar.compiled import grammar_failure, is_mismatch
 from tui_llama.engine.templates.thinking.forms import HARMONY_CHANNEL, ThoughtForm
 from tui_llama.engine.token_sequence import Logits
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer
@@ -118,7 +118,7 @@ class AnswerGrammar:
             is_before_text: Whether the answer is in a thought behind it, or may be.
 
         Raises:
-            EngineError: the grammar does not allow the token.
+            EngineError: the grammar does not allow the token, or it takes too much to go on.
         """
         if self._part is _Part.BEGINNING and self._opening and token_id == self._opening[0]:
             self._part = _Part.OPENING
@@ -171,6 +171,8 @@ class AnswerGrammar:
 
     def _consume(self, token_id: int) -> None:
         if not self._matcher.consume_token(token_id):
+            if not is_mismatch(self._matcher):
+                raise grammar_failure(self._matcher)
             shown = self._tokenizer.piece(token_id, special=True).decode(errors="replace")
             raise EngineError(
                 f"the answer so far does not fit its grammar, at “{shown}”",

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher
 
 _MOST_KEPT: Final = 8
+_MOST_ITEMS: Final = 20_000
+"""Ways in which an answer may go on; llguidance follows 2,000 by default, fewer than a list of names may have."""
+_MOST_ITEMS_A_STEP: Final = 25 * _MOST_ITEMS  # as many to one as by default
+_NOTHING_FITS: Final = "NoExtension"
+_NO_MATCH: Final = "satisfy the grammar"
 
 
 class GrammarKind(StrEnum):
@@ -101,9 +106,16 @@ class CompiledGrammars:
 
 
 def grammar_failure(matcher: "LLMatcher") -> EngineError:
-    """Returns the error for a grammar that costs too much, at its start or within an answer."""
+    """Returns the error for a grammar that costs too much or that nothing fits, at its start or within an answer."""
     reason = matcher.get_error().split("\n", 1)[0]
+    if reason.startswith(_NOTHING_FITS):
+        return EngineError("no text fits the grammar or schema", "Use another one.")
     return EngineError(f"the grammar is too intricate to be followed: {reason}", "Use a simpler one.")
+
+
+def is_mismatch(matcher: "LLMatcher") -> bool:
+    """Tells of a grammar that has not taken a token whether the token does not fit it."""
+    return _NO_MATCH in matcher.get_error()
 
 
 def _matcher_of_rules(lark: str, vocabulary: GrammarVocabulary) -> "LLMatcher":
@@ -122,4 +134,5 @@ def _fault(grammar: str, vocabulary: GrammarVocabulary) -> str:
 def _matcher(grammar: str, vocabulary: GrammarVocabulary) -> "LLMatcher":
     from llguidance import LLMatcher, LLParserLimits  # only answers that are bound need it
 
-    return LLMatcher(vocabulary.tokenizer, grammar, log_level=0, limits=LLParserLimits(verbose_errors=False))
+    limits = LLParserLimits(max_items_in_row=_MOST_ITEMS, step_max_items=_MOST_ITEMS_A_STEP, verbose_errors=False)
+    return LLMatcher(vocabulary.tokenizer, grammar, log_level=0, limits=limits)

@@ -39,7 +39,7 @@ def read_schema(text: str) -> Schema:
         message = f"{error.msg[:1].lower()}{error.msg[1:]}"
         raise EngineError(f"the JSON schema is not JSON in {place}: {message}", "Mend the schema there.") from None
     except RecursionError:
-        raise EngineError("the JSON schema is nested too deeply", "Nest it less.") from None
+        raise _too_deep() from None
     if schema is True:
         return {}
     if not isinstance(schema, dict):
@@ -50,10 +50,21 @@ def read_schema(text: str) -> Schema:
 
 
 def schema_grammar(schema: Schema) -> str:
-    """Returns the grammar of llguidance for a schema; it may still be faulty."""
+    """Returns the grammar of llguidance for a schema; it may still be faulty.
+
+    Raises:
+        EngineError: the schema has more levels than llguidance reads.
+    """
     from llguidance import LLMatcher  # only answers that are bound need it
 
-    return LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults={"whitespace_pattern": _WHITE_SPACE})
+    try:
+        return LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults={"whitespace_pattern": _WHITE_SPACE})
+    except (RecursionError, ValueError):  # all that it cannot read of text that is JSON
+        raise _too_deep() from None
+
+
+def _too_deep() -> EngineError:
+    return EngineError("the JSON schema is nested too deeply", "Nest it less, or name its parts in $defs.")
 
 
 def schema_error(schema: Schema, fault: str, find_fault: FindFault) -> EngineError:
