@@ -64,6 +64,9 @@ class Output:
         self._notices.add(text)
         self._clear_progress()
         self._end_thought()
+        if self._sanitizer is not None and self._messages.isatty() and not self._at_line_start:
+            self._messages.write("\n")  # both are shown on one terminal; the result itself stays as it is
+            self._at_line_start = True
         self._messages.write(f"note: {sanitize_line(text)}\n")
         self._messages.flush()
 

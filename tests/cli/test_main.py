@@ -529,6 +529,24 @@ def test_on_a_terminal_the_result_ends_in_a_newline() -> None:
     assert results.getvalue() == "yes\n"
 
 
+def test_on_a_terminal_a_notice_behind_the_result_has_a_line_of_its_own() -> None:
+    terminal = FakeTerminal()
+    output = Output(terminal, terminal)
+    with output.closing():
+        output.result("{")
+        output.notice("the JSON is not complete")
+    assert terminal.getvalue() == "{\nnote: the JSON is not complete\n"
+
+
+def test_a_notice_changes_nothing_of_a_result_that_goes_elsewhere() -> None:
+    results, terminal = io.StringIO(), FakeTerminal()
+    output = Output(results, terminal)
+    with output.closing():
+        output.result("{")
+        output.notice("the JSON is not complete")
+    assert (results.getvalue(), terminal.getvalue()) == ("{", "note: the JSON is not complete\n")
+
+
 def test_what_a_terminal_would_obey_does_not_reach_it() -> None:
     results = FakeTerminal()
     output = Output(results, io.StringIO())
