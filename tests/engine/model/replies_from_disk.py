@@ -7,12 +7,14 @@ any vocabulary will do.
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from tests.engine.model.random_model import Key, write_model_of
 from tests.fakes.engine_events import notices_of, tokens_of, usage_of
@@ -31,7 +33,8 @@ from tui_llama.engine.token_sequence import LogitsRows
 
 ANSWER_TOKENS: Final = 4
 MESSAGE_TOKENS: Final = 40
-BATCH_TOKENS: Final = 32
+BATCHES: Final = (48, 5, 32)
+"""Tokens of a batch, of one program after the other; what layers with windows keep hangs on them."""
 _LEAST_TOKENS: Final = 600
 _MOST_CONTEXT: Final = 1 << 15
 
@@ -101,12 +104,12 @@ def replies_from_disk(
 def state_of(path: Path) -> StateShape:
     """Returns the sizes of a model's keys and values."""
     with open_gguf(path) as file:
-        return prepare_model(file, 0, BATCH_TOKENS).cache_shape.state
+        return prepare_model(file).cache_shape.state
 
 
 def _first_prompt_tokens(state: StateShape) -> int:
     """Returns how many tokens make every layer with a window forget the first of them."""
-    shape = CacheShape(state, _MOST_CONTEXT, BATCH_TOKENS)
+    shape = CacheShape(state, _MOST_CONTEXT, max(BATCHES))
     rings = [shape.positions(group) for group in state.groups if group.window]
     return max([_LEAST_TOKENS, *rings]) + 150
 
@@ -145,12 +148,13 @@ class _Programs:
     def __init__(self, path: Path, folder: Path, cache_type: str, context_size: int) -> None:
         self.outcomes: dict[str, Outcome] = {}
         self._load = LoadRequest(
-            str(path), context_size, threads=1, batch_tokens=BATCH_TOKENS, cache_type=cache_type,
+            str(path), context_size, threads=1, cache_type=cache_type,
             prompt_cache_folder=str(folder), prompt_cache_bytes=1 << 30,
         )  # fmt: skip
         self._reader: Model = open_model(path, threads=1, context_size=context_size, cache_type=cache_type)
         self._opener = _HearingOpener()
         self._engine = LocalEngine(self._opener)
+        self._batches = cycle(BATCHES)
         self._random = np.random.default_rng(7)
 
     def __enter__(self) -> Self:
@@ -176,7 +180,7 @@ class _Programs:
         """Starts another program, which answers; see `go_on`."""
         self._engine.close()
         self._engine = LocalEngine(self._opener)
-        load(self._engine, self._load)
+        load(self._engine, replace(self._load, batch_tokens=next(self._batches)))
         return self.go_on(ids, reusable=reusable, name=name)
 
     def go_on(self, ids: Sequence[int], *, reusable: int | None, name: str) -> list[int]:
