@@ -74,7 +74,7 @@ _GLM_KEYS = {"eos": "<|endoftext|>", "eot": "<|user|>", "eom": "<|observation|>"
 _LLAMA_3 = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 FAMILIES: Final[Mapping[str, Family]] = {
     "qwen": Family(
-        ("qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe"),
+        ("qwen", "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe"),
         "qwen2", ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), frozenset({"<|endoftext|>", "<|im_end|>"}),
         {"eos": "<|im_end|>"}, templates=("chatml",),
     ),
@@ -103,6 +103,10 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "phi 4": Family(
         ("phi3",), "dbrx", ("<|endoftext|>", "<|im_start|>", "<|im_sep|>", "<|im_end|>"),
         frozenset({"<|endoftext|>", "<|im_end|>"}), {"eos": "<|im_end|>"}, templates=("phi4",),
+    ),
+    "dbrx": Family(
+        ("dbrx",), "dbrx", ("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+        frozenset({"<|endoftext|>", "<|im_end|>"}), {"eos": "<|endoftext|>"}, templates=("chatml",),
     ),
     "phi 4 mini": Family(
         ("phi3",), "gpt-4o", ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
@@ -175,7 +179,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         templates=("seed_oss",),
     ),
     "starcoder 2": Family(
-        ("starcoder2",), "starcoder", ("<|endoftext|>",), frozenset({"<|endoftext|>"}), {"eos": "<|endoftext|>"}
+        ("starcoder", "starcoder2"), "starcoder", ("<|endoftext|>",), frozenset({"<|endoftext|>"}), {"eos": "<|endoftext|>"}
     ),
     "stable lm 2": Family(
         ("stablelm",), "stablelm2", ("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
