@@ -15,6 +15,7 @@ from tui_llama.chat import Thinking
 from tui_llama.declarations import MOST, Applies, Group, Setting, Switch, Value, declared_in, option
 from tui_llama.engine.requests import (
     CACHE_TYPES,
+    EXPERT_PLACES,
     NUMA_MODES,
     LoadRequest,
     Overflow,
@@ -133,6 +134,13 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             extra=option("--cache-type", choices=CACHE_TYPES, group=Group.CONTEXT, applies=Applies.MODEL_LOAD),
         ),
     ] = _LOAD.cache_type
+    experts: Annotated[
+        str,
+        Meta(
+            description="Where experts' weights are; auto: in memory what fits, the rest in the file, which is slower.",
+            extra=option("--experts", choices=EXPERT_PLACES, group=Group.COMPUTING, applies=Applies.MODEL_LOAD),
+        ),
+    ] = _LOAD.experts
     prompt_cache_mib: Annotated[
         int,
         Meta(
@@ -343,6 +351,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             batch_tokens=own.batch_tokens,
             batch_threads=own.batch_threads,
             cache_type=own.cache_type,
+            experts=own.experts,
             cpu_mask=own.cpu_mask,
             cpu_range=own.cpu_range,
             priority=own.priority,

@@ -82,13 +82,13 @@ def test_a_count_of_zero_is_no_test() -> None:
 
 
 def test_models_are_opened_with_every_combination_and_no_count_of_threads_is_left_open() -> None:
-    loads = make_loads(["a", "b"], Settings(poll=7), (2, 1), (0, 4), (512,), ("f16",))
+    loads = make_loads(["a", "b"], Settings(poll=7), (2, 1), (0, 4), (512,), ("f16",), ("auto",))
     assert [(load.model_path, load.threads, load.batch_threads) for load in loads] == [
         *(("a", 2, 2), ("a", 2, 4), ("a", 1, 1), ("a", 1, 4)),
         *(("b", 2, 2), ("b", 2, 4), ("b", 1, 1), ("b", 1, 4)),
     ]
     assert {load.poll for load in loads} == {7}
-    assert make_loads(["a"], Settings(), (0,), (0,), (512,), ("f16",))[0].threads >= 1
+    assert make_loads(["a"], Settings(), (0,), (0,), (512,), ("f16",), ("auto",))[0].threads >= 1
 
 
 def test_the_cache_is_filled_once_and_every_repetition_starts_from_there(model: Path) -> None:

@@ -16,10 +16,11 @@ from tui_llama.errors import CallerError
 
 PROGRAM = Path(tui_llama.__file__).parent
 PLANNED = [
-    *(ops.EMBED, ops.EMBED_FEW_BITS, ops.EMBED_FROM_GRID),
+    ops.EMBED,
     *(ops.RMS_NORM, ops.SWIGLU, ops.ROTATE_QUERIES, ops.STORE_KEYS, ops.STORE_VALUES, ops.ATTENTION),
     *(ops.CLAMPED_SWIGLU, ops.GATE_BY_SIGMOID, ops.WEIGH),
     *ops.EXPERTS,
+    *ops.FILE_EXPERTS,
     *map(ops.quantization, (32, 256)),
     *map(ops.matrix_product, FORMATS.values()),
 ]

@@ -281,6 +281,9 @@ class FakeModel:
             assert all(self.first_byte <= token_id < self.vocab_size for token_id in token_ids), "another vocabulary's"
         return self.first_byte + self.rule([token_id - self.first_byte for token_id in token_ids])
 
+    def check_file(self) -> None:
+        """Does nothing: there is no file."""
+
     def new_sequence(self) -> FakeSequence:
         self.sequences.append(FakeSequence(self))
         return self.sequences[-1]

@@ -185,6 +185,7 @@ def make_loads(
     batch_threads: Iterable[int],
     batch_tokens: Iterable[int],
     cache_type: Iterable[str],
+    experts: Iterable[str],
 ) -> list[LoadRequest]:
     """Returns the requests to load every model with every combination of the options.
 
@@ -201,9 +202,10 @@ def make_loads(
             batch_threads=batch_team or team or cores,
             batch_tokens=batch,
             cache_type=cache,
+            experts=place,
         ).load_request(model)
-        for model, team, batch_team, batch, cache in itertools.product(
-            models, threads, batch_threads, batch_tokens, cache_type
+        for model, team, batch_team, batch, cache, place in itertools.product(
+            models, threads, batch_threads, batch_tokens, cache_type, experts
         )
     ]
 

@@ -21,8 +21,9 @@ _VARYING: dict[str, Callable[[LoadRequest], object]] = {
     "batch threads": lambda load: load.batch_threads,
     "batch": lambda load: load.batch_tokens,
     "cache": lambda load: load.cache_type,
+    "experts": lambda load: load.experts,
 }
-_TEXTS = ("model", "cache", "test", "samples", "operation")
+_TEXTS = ("model", "cache", "experts", "test", "samples", "operation")
 
 
 class Table:
@@ -151,6 +152,7 @@ def _setting_fields(result: Result) -> dict[str, object]:
         "batch_threads": load.batch_threads,
         "batch_tokens": load.batch_tokens,
         "cache_type": load.cache_type,
+        "experts": load.experts,
         "cpu_mask": load.cpu_mask,
         "cpu_range": load.cpu_range,
         "priority": load.priority,

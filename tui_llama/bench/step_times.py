@@ -46,7 +46,15 @@ def measure_steps(path: Path, settings: "Settings", say: Callable[[str], None]) 
         UserError: the model cannot be loaded.
     """
     threads, batch_threads = [settings.threads], [settings.batch_threads]
-    (load,) = make_loads([str(path)], settings, threads, batch_threads, [settings.batch_tokens], [settings.cache_type])
+    (load,) = make_loads(
+        [str(path)],
+        settings,
+        threads,
+        batch_threads,
+        [settings.batch_tokens],
+        [settings.cache_type],
+        [settings.experts],
+    )
     request = msgspec.structs.replace(load, context_size=PROMPT_TOKENS + ANSWER_TOKENS)
     with MeasuredModel.open(request, say) as measured:
         reading = _least(measured, SpeedTest(reads=True, token_count=PROMPT_TOKENS))

@@ -15,7 +15,7 @@ from tui_llama.settings import SAMPLING, SETTINGS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-ENGINE: Final = ("context_size", "threads", "batch_threads", "batch_tokens", "cache_type")
+ENGINE: Final = ("context_size", "threads", "batch_threads", "batch_tokens", "cache_type", "experts")
 PLACEMENT: Final = ("cpu_mask", "cpu_range", "priority", "poll", "numa")
 CHOOSING: Final = tuple(setting.name for setting in SETTINGS.values() if setting.name.startswith(f"{SAMPLING}."))
 OVERFLOW: Final = ("context_overflow", "keep_tokens", "group_size", "group_width")

@@ -84,6 +84,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
         parameter_count: Elements of all tensors.
         file_bytes: Size of the file.
         weight_bytes: Size of its weights in memory.
+        expert_bytes: Of these, the weights of experts, which may stay in the file.
         bytes_read_per_token: Bytes of weights that writing one token reads; the embedding of a model whose output has
             weights of its own is not among them, and of experts only those that a token uses are.
         layer_count: The number of its layers; 0 if unknown.
@@ -104,6 +105,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
     parameter_count: int = 0
     file_bytes: int = 0
     weight_bytes: int = 0
+    expert_bytes: int = 0
     bytes_read_per_token: int = 0
     layer_count: int = 0
     trained_context_size: int = 0

@@ -164,6 +164,7 @@ class LocalEngine:
         is_encoded = False
         try:
             model, sequence = self._loaded()
+            model.check_file()
             if self._model_file is not None and (change := self._model_file.change()):
                 yield Notice(change)
             self._keep_usable_for(request.chat_id)
@@ -331,6 +332,7 @@ def open_requested(request: LoadRequest, on_progress: ReportProgress) -> "Model"
         batch_threads=request.batch_threads,
         batch_tokens=request.batch_tokens,
         cache_type=request.cache_type,
+        experts=request.experts,
         placement=Placement(request.cpu_mask, request.cpu_range, request.priority, request.poll, request.numa),
         on_progress=on_progress,
     )

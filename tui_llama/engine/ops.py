@@ -102,10 +102,15 @@ SPREAD_INPUTS: Final = _planned("experts.grouping", "spread_inputs")
 """Writes the experts' inputs to the rows of their groups, quantised as their weights want them."""
 MULTIPLY_EXPERTS: Final = _planned("experts.grouping", "multiply_experts")
 """Multiplies the rows of each group with its expert's matrix."""
+MULTIPLY_FILE_EXPERTS: Final = _planned("experts.in_file", "multiply_file_experts")
+"""The same with matrices that stay in the model file."""
+ASK_FOR_FILE_EXPERTS: Final = _planned("experts.in_file", "ask_for_file_experts")
+"""Tells the system which experts will be read from the model file."""
 ADD_EXPERTS: Final = _planned("experts.grouping", "add_experts")
 """Adds what the experts of each token return, weighed."""
 
 EXPERTS: Final = (CHOOSE_EXPERTS, GROUP_TOKENS, SPREAD_INPUTS, MULTIPLY_EXPERTS, ADD_EXPERTS)
+FILE_EXPERTS: Final = (ASK_FOR_FILE_EXPERTS, MULTIPLY_FILE_EXPERTS)
 
 _QUANTIZATIONS: Final = {columns: _planned("elementwise", f"quantize_{columns}") for columns in (32, 256)}
 _MATRIX_PRODUCTS: Final = {
@@ -145,6 +150,7 @@ _PLAN_OPERATIONS: Final = {
         ),
         *(ROTATE_QUERIES, STORE_KEYS, STORE_VALUES, ATTENTION),
         *EXPERTS,
+        *FILE_EXPERTS,
         *_QUANTIZATIONS.values(),
         *_MATRIX_PRODUCTS.values(),
     )

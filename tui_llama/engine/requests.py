@@ -11,6 +11,8 @@ DEFAULT_CONTEXT_SIZE = 8192
 
 CACHE_TYPES = ("f16", "q8_0")
 """The types of keys and values in memory."""
+WHEREVER_THEY_FIT, IN_MEMORY, IN_FILE = EXPERT_PLACES = ("auto", "memory", "file")
+"""Where the weights of experts are: in memory as many as fit and the others in the model file, or all in one place."""
 NUMA_MODES = ("distribute", "isolate", "numactl")
 """The ways to spread threads and weights over a machine with several nodes; the names are llama.cpp's."""
 
@@ -50,7 +52,8 @@ class LoadRequest(msgspec.Struct, frozen=True, tag=True):
     for each physical core, and `batch_threads` 0 (they read prompts) as many as `threads`. `batch_tokens` is the most
     that one pass over the weights reads; `cache_type` is the type of keys and values. The prompt cache stores them from
     chat to chat in `prompt_cache_folder`, "" for nowhere, where all together take at most `prompt_cache_bytes`, 0 for
-    the smaller of 10 GiB and a tenth of the free space. The rest says where threads run; see `placement.Placement`.
+    the smaller of 10 GiB and a tenth of the free space. `experts`, one of `EXPERT_PLACES`, says where the weights of a
+    mixture's experts are. The rest says where threads run; see `placement.Placement`.
     """
 
     model_path: str
@@ -59,6 +62,7 @@ class LoadRequest(msgspec.Struct, frozen=True, tag=True):
     batch_tokens: int = 512
     batch_threads: int = 0
     cache_type: str = "f16"
+    experts: str = WHEREVER_THEY_FIT
     prompt_cache_folder: str = ""
     prompt_cache_bytes: int = 0
     cpu_mask: str = ""

@@ -1,5 +1,6 @@
 """The kernels for mixtures of experts at work in memory that is guarded to the byte; see `guarded_cases`."""
 
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -13,10 +14,12 @@ from tests.engine.kernels.kernel_bench import address
 from tui_llama.engine import ops
 from tui_llama.engine.layouts import amx_panel
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, SUMMARY_BYTES
+from tui_llama.engine.layouts.file_experts import FILE_EXPERTS, scratch_bytes, tile_rows_at_once
 from tui_llama.engine.layouts.routing import INNER_SCRATCH_AT, ROUTING, SOFTMAX, SOFTMAX_OF_CHOSEN, most_input_rows
 from tui_llama.engine.layouts.weight_tile import F16_FORMAT, Q4_0_FORMAT, Q4_K_FORMAT, ROWS, TileFormat
 from tui_llama.engine.machine.memory import padded
 from tui_llama.engine.tensors.expert_sizes import ExpertSizes
+from tui_llama.engine.tensors.file_experts import address_in_c_library
 
 _SIZES = (
     ExpertSizes(1, 1, 1),
@@ -38,6 +41,16 @@ def experts() -> Iterator[Case]:
                 run = partial(_mix_experts, sizes=sizes, layout=layout, tokens=tokens)
                 text = f"{sizes.used_count} of {sizes.count} experts, {layout.name}, {tokens} tokens"
                 yield from on_both_sides((*ops.EXPERTS, ops.matrix_product(layout), *quantization), text, run)
+    yield from _experts_in_a_file()
+
+
+def _experts_in_a_file() -> Iterator[Case]:
+    for layout in (F16_FORMAT, Q4_0_FORMAT, Q4_K_FORMAT):
+        kernels = (ops.CHOOSE_EXPERTS, ops.GROUP_TOKENS, *ops.FILE_EXPERTS, ops.matrix_product(layout))
+        for columns, rows in ((2 * layout.columns, 33), (9 * max(layout.columns, 8), 96)):
+            run = partial(_multiply_in_file, layout=layout, columns=columns, rows=rows)
+            text = f"{rows} rows of {columns} columns in a file, {layout.name}"
+            yield from on_both_sides((*kernels, ops.packing(layout)), text, run)
 
 
 def _gate(memory: GuardedMemory, operation: str, columns: int) -> None:
@@ -73,6 +86,40 @@ def _route(memory: GuardedMemory, sizes: ExpertSizes, tokens: int) -> tuple[Any,
     )  # fmt: skip
     run_row(memory, "group_tokens", 1, 0, {"token_count": tokens}, **fields)
     return rule, [*arrays.values(), bias]
+
+
+def _multiply_in_file(memory: GuardedMemory, layout: TileFormat, columns: int, rows: int) -> None:
+    """Runs the kernels that read the experts from a file."""
+    sizes, tokens, tile_rows = ExpertSizes(5, 2, 1), 4, padded(rows) // ROWS
+    rule, arrays = _route(memory, sizes, tokens)
+    stride = (
+        4 * columns if layout.is_float else columns // layout.columns * (layout.columns + SUMMARY_BYTES[layout.columns])
+    )
+    inputs = memory.zeros((most_input_rows(tokens, 2, 5) + SPARE_TOKENS, stride), np.uint8)
+    outputs = memory.zeros((2 * tokens, padded(rows)), np.float32)
+    row_bytes, record = layout.row_bytes(columns), memory.zeros((), FILE_EXPERTS)
+    failure = memory.zeros(1, np.int64)
+    with tempfile.TemporaryFile() as file:
+        file.truncate(sizes.count * rows * row_bytes)
+        record["read"], record["advise"] = (address_in_c_library(name) for name in ("pread", "posix_fadvise"))
+        record["packer"], record["failure"], record["file"] = (
+            ops.packing(layout).address,
+            address(failure),
+            file.fileno(),
+        )
+        record["expert_bytes"], record["row_bytes"], record["rows"] = rows * row_bytes, row_bytes, rows
+        record["step_bytes"], record["step_tile_bytes"] = layout.packed_at_once
+        record["tile_rows_at_once"] = tile_rows_at_once(layout, columns)
+        batch, fields = {"token_count": tokens}, {"routing": address(rule), "weight": address(record)}
+        run_row(memory, "ask_for_file_experts", 1, 0, batch, **fields)
+        run_row(
+            memory, "multiply_file_experts", tile_rows * sizes.count, scratch_bytes(layout, columns), batch, **fields,
+            columns=columns // layout.columns, input=address(inputs), input_stride=stride, output=address(outputs),
+            output_stride=outputs.strides[0], tile_row_bytes=layout.matrix_bytes(ROWS, columns), units=tile_rows,
+            inner_kernel=ops.matrix_product(layout).address,
+        )  # fmt: skip
+    assert failure[0] == 0
+    assert arrays
 
 
 def _mix_experts(memory: GuardedMemory, sizes: ExpertSizes, layout: TileFormat, tokens: int) -> None:

@@ -12,7 +12,7 @@ from tui_llama.cli.options import PLACEMENT, given, list_option, setting_options
 from tui_llama.settings import SETTINGS
 
 _BENCH_LISTS = ("prompts", "answers", "depths")
-_LOAD_LISTS = ("threads", "batch_threads", "batch_tokens", "cache_type")
+_LOAD_LISTS = ("threads", "batch_threads", "batch_tokens", "cache_type", "experts")
 
 
 @click.command()

@@ -130,6 +130,15 @@ class GgufFile:
             raise CallerError(f"tensor {quoted(name)} has no {len(out)} bytes from {first_byte} on")
         self._source.read_into(tensor.offset_bytes + first_byte, out)
 
+    def descriptor_and_offset(self, name: str) -> tuple[int, int]:
+        """Returns the descriptor of the file that has a tensor, valid until `close`, and where in it the tensor begins.
+
+        Raises:
+            ModelFileError: the file has no such tensor.
+            CallerError: the file is closed.
+        """
+        return self._source.descriptor_and_offset(self._tensor(name).offset_bytes)
+
     def tensor_of_shape(self, name: str, shape: tuple[int, ...]) -> TensorInfo:
         """Returns the tensor's entry in the file if it has this shape; sizes of 1 at the end are ignored.
 

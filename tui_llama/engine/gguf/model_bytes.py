@@ -87,6 +87,15 @@ class ModelBytes:
     ) -> None:
         self.close()
 
+    @property
+    def descriptor(self) -> int:
+        """The number by which the system knows the open file.
+
+        Raises:
+            CallerError: it is closed.
+        """
+        return self._opened
+
     def close(self) -> None:
         """Closes the file. May be called again."""
         descriptor, self._descriptor = self._descriptor, None

@@ -76,6 +76,15 @@ class ModelParts:
         file, offset_bytes = self._place(offset_bytes)
         file.read_into(offset_bytes, out)
 
+    def descriptor_and_offset(self, offset_bytes: int) -> tuple[int, int]:
+        """Returns the descriptor of the file in which an offset lies, and the offset in that file.
+
+        Raises:
+            CallerError: the file is closed.
+        """
+        file, offset_bytes = self._place(offset_bytes)
+        return file.descriptor, offset_bytes
+
     def check_unchanged(self) -> None:
         """Checks that nobody has written to any of the files; raises as `ModelBytes.check_unchanged`."""
         for file in self._files:

@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 from typing import Final
 
+OVERHEAD_BYTES: Final = 300_000_000
+"""Bytes that the program needs with a model, besides its weights and the keys and values."""
+
 _MEMORY_TABLE: Final = Path("/proc/meminfo")
 _CONTROL_GROUP: Final = Path("/sys/fs/cgroup")
 _GROUP_LIMIT: Final = ("memory.max", "memory/memory.limit_in_bytes")  # of version 2 and of version 1

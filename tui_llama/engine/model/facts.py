@@ -5,7 +5,6 @@ nobody has checked yet.
 """
 
 import math
-import re
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +14,10 @@ import numpy as np
 from tui_llama.declarations import Value
 from tui_llama.engine.descriptions import Capabilities, ModelFacts, ModelInfo
 from tui_llama.engine.gguf.compiled_strings import compiled_find_strings
-from tui_llama.engine.gguf.file import GgufFile, TensorInfo, ValueType, open_gguf
-from tui_llama.engine.layouts.weight_tile import FORMATS
+from tui_llama.engine.gguf.file import GgufFile, ValueType, open_gguf
 from tui_llama.engine.model.coverage import check_coverage
 from tui_llama.engine.model.file_kind import architecture_of
+from tui_llama.engine.model.memory_need import bytes_in_memory, expert_bytes, layer_of_experts
 from tui_llama.engine.plan.sizes.read_sizes import read_sizes
 from tui_llama.engine.state_shape import StateShape
 from tui_llama.engine.templates.chat_template import ChatTemplate
@@ -31,7 +30,6 @@ from tui_llama.errors import ModelFileError
 
 _EMBEDDING: Final = "token_embd.weight"
 _OUTPUT: Final = "output.weight"
-_EXPERTS: Final = re.compile(r"blk\.(\d{1,6})\.ffn_\w+_exps\.")
 
 _LONGEST: Final = 1000  # characters of a text; what a file says has no end of its own
 
@@ -132,7 +130,8 @@ def model_facts(file: GgufFile) -> ModelFacts:
         quantization=common_type(file),
         parameter_count=_parameter_count(file),
         file_bytes=file.size_bytes,
-        weight_bytes=sum(map(_bytes_in_memory, file.tensors.values())),
+        weight_bytes=sum(map(bytes_in_memory, file.tensors.values())),
+        expert_bytes=sum(expert_bytes(file.tensors).values()),
         bytes_read_per_token=_bytes_read_per_token(file),
         licence=_text(file, "general.license")[:_LONGEST],
         template_source=_template_source(file),
@@ -166,22 +165,13 @@ def _bytes_read_per_token(file: GgufFile, sizes: Hyperparameters | None = None) 
     """Returns the bytes of weights that one token reads; all experts count where the sizes are not known."""
     has_own_output = _OUTPUT in file.tensors
     read = [tensor for name, tensor in file.tensors.items() if name != _EMBEDDING or not has_own_output]
-    return sum(round(_bytes_in_memory(tensor) * _used_share(tensor.name, sizes)) for tensor in read)
-
-
-def _bytes_in_memory(tensor: TensorInfo) -> int:
-    """Returns the bytes of a tensor in tiles, which may be more than in the file."""
-    layout = FORMATS.get(tensor.type_id)
-    if layout is None or layout.is_float:
-        return tensor.size_bytes
-    return layout.bytes_in_tiles(tensor.size_bytes)
+    return sum(round(bytes_in_memory(tensor) * _used_share(tensor.name, sizes)) for tensor in read)
 
 
 def _used_share(name: str, sizes: Hyperparameters | None) -> float:
     """Returns the share of a tensor that one token uses: of experts those that are chosen, else all."""
-    match = _EXPERTS.match(name)
-    layer = int(match[1]) if match else 0
-    if match is None or sizes is None or layer >= sizes.layer_count:
+    layer = layer_of_experts(name)
+    if layer is None or sizes is None or layer >= sizes.layer_count:
         return 1.0
     experts = sizes.layers[layer].experts
     return 1.0 if experts is None else experts.used_count / experts.count

@@ -26,6 +26,7 @@ from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.model.asked_for import AskedFor
 from tui_llama.engine.model.facts import model_facts
 from tui_llama.engine.model.preparation import prepare_model
+from tui_llama.engine.requests import WHEREVER_THEY_FIT
 from tui_llama.engine.templates.model_template import template_from_gguf
 from tui_llama.engine.templates.template_text import stored_template
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, tokenizer_from_gguf
@@ -142,26 +143,29 @@ class Inspection(msgspec.Struct, frozen=True):
     plan: tuple[str, ...] = ()
 
 
-def inspect_model(path: str | Path, *, context_size: int = 0, with_plan: bool = False) -> Inspection:
+def inspect_model(
+    path: str | Path, *, context_size: int = 0, experts: str = WHEREVER_THEY_FIT, with_plan: bool = False
+) -> Inspection:
     """Looks into a model file; no weights are read.
 
     Args:
         path: The file, or any part of a split model.
         context_size: Tokens of context that a plan is made for; 0 for what a load would take.
+        experts: Where the plan has the weights of experts, one of `requests.EXPERT_PLACES`.
         with_plan: Whether to return the plan.
 
     Raises:
         ModelFileError: it is not a sound GGUF file. That the engine cannot run it is no error.
     """
     with open_gguf(path, compiled_find_strings()) as file:
-        return _inspect(file, context_size, with_plan)
+        return _inspect(file, context_size, experts, with_plan)
 
 
-def _inspect(file: GgufFile, context_size: int, with_plan: bool) -> Inspection:
+def _inspect(file: GgufFile, context_size: int, experts: str, with_plan: bool) -> Inspection:
     keys = file.metadata = AskedFor(file.metadata)
     tensors = file.tensors = AskedFor(file.tensors)
     facts = model_facts(file)
-    prepared = None if facts.refusal else prepare_model(file, context_size)
+    prepared = None if facts.refusal else prepare_model(file, context_size, experts=experts)
     tokenizer, refusal = _tokenizer(file)
     template, notices = _template(file, facts, tokenizer)
     unused_keys, unused_tensors = keys.unasked(), tensors.unasked()

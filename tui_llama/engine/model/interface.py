@@ -104,6 +104,10 @@ class LanguageModel(Protocol):
         """The shape of keys and values in a state file."""
         ...
 
+    def check_file(self) -> None:
+        """Raises a `ModelFileError` if the model needs its file, and somebody has changed it."""
+        ...
+
     def new_sequence(self) -> TokenSequence:
         """Returns an empty sequence."""
         ...

@@ -8,7 +8,7 @@ bits, whatever the batches they came in, the number of threads, or whether a pre
 """
 
 from collections.abc import Sequence as Tokens
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,7 +29,7 @@ from tui_llama.engine.model.preparation import check_memory, prepare_model
 from tui_llama.engine.model.sequence import Sequence
 from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.plan.runner import PlanRunner
-from tui_llama.engine.requests import LoadRequest
+from tui_llama.engine.requests import WHEREVER_THEY_FIT, LoadRequest
 from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.engine.templates.model_template import template_from_gguf
 from tui_llama.engine.tensors.kv_cache import KeyValueCache
@@ -53,6 +53,7 @@ def open_model(
     batch_threads: int = 0,
     batch_tokens: int = 512,
     cache_type: str = "f16",
+    experts: str = WHEREVER_THEY_FIT,
     placement: Placement = _ANYWHERE,
     on_progress: ReportProgress | None = None,
 ) -> "Model":
@@ -65,6 +66,7 @@ def open_model(
         batch_threads: Threads that read prompts; 0 for as many as `threads`.
         batch_tokens: Most tokens that one pass over the weights reads; changes speed and memory, never a result.
         cache_type: How keys and values are kept.
+        experts: Where the weights of experts are, one of `EXPERT_PLACES`; changes speed and memory, never a result.
         placement: Where the threads run.
         on_progress: Called with the stage, how much of it is done and how much there is.
 
@@ -72,17 +74,23 @@ def open_model(
         ModelFileError: the file cannot be used.
         SettingsError: a size or a placement makes no sense.
     """
-    given = LoadRequest("", context_size, threads, batch_tokens, batch_threads, cache_type)
-    check_fields(given, "context_size", "threads", "batch_threads", "batch_tokens", "cache_type")
+    given = LoadRequest("", context_size, threads, batch_tokens, batch_threads, cache_type, experts)
+    check_fields(given, "context_size", "threads", "batch_threads", "batch_tokens", "cache_type", "experts")
     check_fields(placement, "priority", "poll", "numa")
     threads = threads or physical_core_count(chosen_processors(placement))
     report = on_progress or (lambda stage, done, total: None)
-    with open_gguf(path, compiled_find_strings()) as file:
+    with ExitStack() as stack:
+        file = stack.enter_context(open_gguf(path, compiled_find_strings()))
         try:
-            return Model(file, context_size, threads, batch_threads, batch_tokens, cache_type, placement, report)
+            model = Model(
+                file, context_size, threads, batch_threads, batch_tokens, cache_type, experts, placement, report
+            )
         except ModelFileError:
             file.check_unchanged()  # a file that is being written needs no other reason
             raise
+        if model.reads_file:
+            stack.pop_all()  # the model closes it
+        return model
 
 
 class Model:
@@ -100,17 +108,18 @@ class Model:
         batch_threads: int,
         batch_tokens: int,
         cache_type: str,
+        experts: str,
         placement: Placement,
         report: ReportProgress,
     ) -> None:
         report(LoadStage.READ, 0, 1)
-        prepared = prepare_model(file, context_size, batch_tokens, cache_type)
+        prepared = prepare_model(file, context_size, batch_tokens, cache_type, experts)
         self._sizes, self._cache_shape, self._plan = prepared.sizes, prepared.cache_shape, prepared.plan
         self.context_size = prepared.cache_shape.context_size
         self.batch_tokens = prepared.batch_tokens
         self.vocab_size = prepared.sizes.vocab_size
         self.state_shape = prepared.cache_shape.state
-        weights = prepared.weights
+        weights, self._file_experts = prepared.weights, prepared.weights.file_experts
         check_memory(file, weights)
         report(LoadStage.READ, 1, 1)
         self._load_kernels(file, weights, report)
@@ -134,8 +143,22 @@ class Model:
         self.close()
 
     def close(self) -> None:
-        """Ends the threads. May be repeated."""
+        """Ends the threads, and closes the file if experts are read from it. May be repeated."""
         self._team.close()
+        self._file_experts.close()
+
+    @property
+    def reads_file(self) -> bool:
+        """True if weights of experts are read from the file until `close`, which then closes it."""
+        return bool(self._file_experts)
+
+    def check_file(self) -> None:
+        """Checks the file, if experts are read from it; does nothing otherwise.
+
+        Raises:
+            ModelFileError: somebody has written to it since it was opened, or it cannot be read.
+        """
+        self._file_experts.check()
 
     @property
     def plan(self) -> Plan:
@@ -189,6 +212,9 @@ class Model:
 
         Returns:
             (tokens or 1, vocab) float32, a view that the next run overwrites.
+
+        Raises:
+            ModelFileError: as `check_file`; the cache has not grown.
         """
         count = len(token_ids)
         first = 0 if every_token else count - 1
@@ -197,6 +223,7 @@ class Model:
             token_ids=int(token_ids.ctypes.data), keys=cache.keys_address, values=cache.values_address,
             token_count=count, first_position=cache.length, rotation_offset=rotation_offset, first_output_token=first,
         )  # fmt: skip
+        self.check_file()
         cache.append(count)
         return np.asarray(self._plan.logits.data[first:count, : self.vocab_size], np.float32)
 
@@ -213,6 +240,7 @@ class Model:
         kernels = [*self._plan.kernels, *weights.kernels(), *tokenizer_kernels(file), *KERNELS_OF_EVERY_MODEL]
         load_kernels(kernels, lambda done, total: report(LoadStage.COMPILE, done, total))
         self._plan.set_kernels()
+        weights.file_experts.connect()
 
     def _repack_and_read_texts(
         self, file: GgufFile, weights: Weights, threads: int, placement: Placement, report: ReportProgress

@@ -6,14 +6,15 @@ What is wrong with a file shows here, except damaged vocabularies and templates.
 from dataclasses import dataclass
 
 from tui_llama.engine.gguf.file import GgufFile
-from tui_llama.engine.machine.free_memory import most_new_bytes
+from tui_llama.engine.machine.free_memory import OVERHEAD_BYTES, memory_and_free, most_new_bytes
 from tui_llama.engine.model.coverage import check_coverage
 from tui_llama.engine.model.file_kind import architecture_of
+from tui_llama.engine.model.memory_need import expert_bytes, experts_in_file, other_bytes
 from tui_llama.engine.plan.builder import PlanBuilder
 from tui_llama.engine.plan.forward.decoder import emit_forward_pass
 from tui_llama.engine.plan.plan import Plan
 from tui_llama.engine.plan.sizes.read_sizes import read_sizes
-from tui_llama.engine.requests import DEFAULT_CONTEXT_SIZE
+from tui_llama.engine.requests import DEFAULT_CONTEXT_SIZE, IN_FILE, WHEREVER_THEY_FIT
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters
 from tui_llama.engine.tensors.kv_cache import CacheShape, state_shape_of
 from tui_llama.engine.tensors.rotary import RotaryTables
@@ -42,7 +43,11 @@ class PreparedModel:
 
 
 def prepare_model(
-    file: GgufFile, context_size: int = 0, batch_tokens: int = 512, cache_type: str = "f16"
+    file: GgufFile,
+    context_size: int = 0,
+    batch_tokens: int = 512,
+    cache_type: str = "f16",
+    experts: str = WHEREVER_THEY_FIT,
 ) -> PreparedModel:
     """Checks a file and builds its plan. Memory is reserved, and used only when something is written to it.
 
@@ -51,6 +56,7 @@ def prepare_model(
         context_size: Tokens that a sequence may hold; 0 for the smaller of the model's own and 8192.
         batch_tokens: Most tokens that one pass over the weights reads.
         cache_type: How keys and values are kept.
+        experts: Where the weights of experts are, one of `EXPERT_PLACES`.
 
     Raises:
         ModelFileError: the file cannot be used.
@@ -62,11 +68,25 @@ def prepare_model(
     context_size = context_size or min(sizes.context_length, DEFAULT_CONTEXT_SIZE)
     batch_tokens = min(batch_tokens, context_size)
     cache_shape = CacheShape(state_shape_of(sizes, cache_type), context_size, batch_tokens)
-    weights = Weights(file)
+    in_file, why = _place_experts(file, cache_shape, experts)
+    weights = Weights(file, in_file)
     rotary = RotaryTables(sizes, weights.vector, cache_shape.padded_context, context_size)
     builder = PlanBuilder(sizes, weights, rotary, cache_shape, batch_tokens)
     emit_forward_pass(builder, architecture)
-    return PreparedModel(sizes, cache_shape, batch_tokens, weights, builder.build(), notices)
+    return PreparedModel(sizes, cache_shape, batch_tokens, weights, builder.build(), (*notices, *why))
+
+
+def _place_experts(file: GgufFile, cache: CacheShape, place: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Returns the tensors of experts that stay in the file, and what the user should know of that."""
+    experts, free_bytes = expert_bytes(file.tensors), memory_and_free()[1]
+    needed_bytes = other_bytes(file.tensors) + cache.keys_bytes + cache.values_bytes + OVERHEAD_BYTES
+    in_file = experts_in_file(experts, needed_bytes, free_bytes, place)
+    if not in_file:
+        return in_file, ()
+    size = sum(file.tensors[name].size_bytes for name in in_file)
+    why = "as chosen" if place == IN_FILE else f"because only {(free_bytes or 0) / 1e9:.1f} GB of memory are free"
+    slow = "answers are slower, and only as fast as the disk where the system does not keep them in memory"
+    return in_file, (f"{size / 1e9:.1f} GB of the weights of experts stay in the model file, {why}; {slow}.",)
 
 
 def check_memory(file: GgufFile, weights: Weights) -> None:

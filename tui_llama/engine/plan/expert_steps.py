@@ -1,6 +1,6 @@
 """Builds the steps of a plan that mixtures of experts need: the `ExpertWriter` of `builder.PlanBuilder`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine import ops
-from tui_llama.engine.layouts import amx_panel
+from tui_llama.engine.layouts import amx_panel, file_experts
 from tui_llama.engine.layouts.activations import activation_bytes
 from tui_llama.engine.layouts.plan_row import PER_CHOSEN_EXPERT, PER_PLAN
 from tui_llama.engine.layouts.routing import (
@@ -22,6 +22,7 @@ from tui_llama.engine.machine.memory import odd_lines, padded
 from tui_llama.engine.plan.forward.expert_writer import ExpertMatrixName
 from tui_llama.engine.plan.plan import Buffer, PlanStep
 from tui_llama.engine.tensors.expert_sizes import ExpertSizes
+from tui_llama.engine.tensors.file_experts import CAN_ASK_AHEAD
 from tui_llama.engine.tensors.matrices import ExpertMatrices
 from tui_llama.engine.tensors.routing import Routing
 
@@ -94,6 +95,7 @@ class ExpertSteps:
             (self._matrices(name, target.width, source.width, experts), name, target)
             for name, target in targets.items()
         ]
+        self._ask_for([found for found, _, _ in matrices], experts)
         inputs: dict[int, Buffer] = {}
         for found, _, _ in matrices:
             columns = found.first.layout.columns
@@ -138,6 +140,15 @@ class ExpertSteps:
         )  # fmt: skip
         return target
 
+    def _ask_for(self, matrices: Sequence[ExpertMatrices], experts: ExpertSizes) -> None:
+        """Emits the advice to the system about those matrices that are in the file."""
+        for each in matrices:
+            if each.in_file is not None and CAN_ASK_AHEAD:
+                self.plan.add_step(
+                    PlanStep(ops.ASK_FOR_FILE_EXPERTS.name, each.name), per_token=PER_PLAN, units=1,
+                    weight=int(each.in_file.ctypes.data), routing=self._rule(experts),
+                )  # fmt: skip
+
     def _add_product(
         self,
         matrices: ExpertMatrices,
@@ -149,14 +160,19 @@ class ExpertSteps:
         barrier: int,
     ) -> None:
         first, (factors, biases) = matrices.first, factors_and_biases
-        self.plan.keep(matrices.data)
+        weight: npt.NDArray[np.generic] = matrices.data
+        operation = ops.MULTIPLY_EXPERTS
+        if matrices.in_file is not None:
+            weight, operation = matrices.in_file, ops.MULTIPLY_FILE_EXPERTS
+            self.scratch_bytes = max(self.scratch_bytes, file_experts.scratch_bytes(first.layout, first.columns))
+        self.plan.keep(weight)
         self.plan.add_step(
             PlanStep(
-                ops.MULTIPLY_EXPERTS.name, matrices.name, experts.used_count * matrices.expert_bytes,
+                operation.name, matrices.name, experts.used_count * matrices.expert_bytes,
                 experts.used_count * first.rows * first.columns, ops.matrix_product(first.layout).name,
             ),
             per_token=PER_CHOSEN_EXPERT, barrier=barrier, input=source.address, input_stride=source.stride_bytes,
-            output=target.address, output_stride=target.stride_bytes, weight=int(matrices.data.ctypes.data),
+            output=target.address, output_stride=target.stride_bytes, weight=int(weight.ctypes.data),
             expert_stride=matrices.expert_bytes, tile_row_bytes=first.tile_row_bytes, columns=first.blocks,
             units=first.tile_count, factor=self._address(factors), extra=self._address(biases),
             extra_stride=0 if biases is None else biases.strides[0], routing=self._rule(experts),

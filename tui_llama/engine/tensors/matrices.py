@@ -47,21 +47,24 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class ExpertMatrices:
-    """Matrices of the same shape in tiles, one for each expert of a layer.
+    """Matrices of the same shape, one for each expert of a layer: in tiles, or in the model file.
 
     Args:
         name: The tensor's name.
         first: The first expert's matrix; the others follow it.
         count: Experts.
-        data: (bytes,) uint8, the tiles of all.
+        data: (bytes,) uint8, the tiles of all; none where they are in the file.
+        in_file: () FILE_EXPERTS, by which a kernel reads them from the file; None where they are in tiles.
     """
 
     name: str
     first: Matrix
     count: int
     data: ByteArray
+    in_file: npt.NDArray[np.void] | None = None
 
     @property
     def expert_bytes(self) -> int:
-        """Bytes from one expert's tiles to the next."""
-        return len(self.first.data)
+        """Bytes of one expert's weights, as they are read: in tiles, or in the file."""
+        first = self.first
+        return len(first.data) if self.in_file is None else first.rows * first.layout.row_bytes(first.columns)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine import ops
-from tui_llama.engine.layouts.repacking import UNIT_FIELDS
+from tui_llama.engine.layouts.repacking import STAGING_BYTES, UNIT_FIELDS
 from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
 from tui_llama.engine.tensors.grid_tables import table_address
 from tui_llama.engine.toolchain.loader import load_kernels
@@ -29,7 +29,6 @@ ReadPart = Callable[[int, ByteArray], None]
 
 _PROGRESS_SECONDS = 0.02
 _UNIT_BYTES = 1 << 20
-_STAGING_BYTES = 2 * ROWS * 256  # a block of 16 rows and its tile
 _SOURCE_FIELD = 1
 
 
@@ -211,7 +210,7 @@ def repack_units(units: npt.NDArray[np.int64], progress: npt.NDArray[np.int64]) 
         progress: (2,) int64: the next unit that nobody has taken, and the number of units done. To make all threads
             stop, set the first to `len(units)`.
     """
-    staging = np.empty(_STAGING_BYTES, np.uint8)
+    staging = np.empty(STAGING_BYTES, np.uint8)
     ops.REPACK_UNITS(units.ctypes.data, len(units), progress.ctypes.data, staging.ctypes.data)
 
 

@@ -1,11 +1,12 @@
 """A model's weights as kernels read them: matrices in tiles, vectors in float32.
 
 This module checks shapes against the architecture before a kernel gets an address. After repacking, nothing is read
-from the file any more.
+from the file any more, except experts that stay there.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from tui_llama.engine.gguf.file import GgufFile, TensorInfo
 from tui_llama.engine.layouts import weight_tile
 from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
 from tui_llama.engine.machine.memory import ZeroedRegions, padded, zeroed_array
+from tui_llama.engine.tensors.file_experts import FileExperts
 from tui_llama.engine.tensors.matrices import ByteArray, ExpertMatrices, Matrix
 from tui_llama.engine.tensors.repacking import Repacking, Source
 
@@ -34,11 +36,20 @@ class Weights:
     """Takes tensors from a file on demand, each one once, and counts the bytes to repack.
 
     A matrix is filled with zeros until `repacking` fills them all.
+
+    Args:
+        file: The model.
+        names_in_file: Tensors of experts that stay in the file.
     """
 
     file: GgufFile
+    names_in_file: frozenset[str] = frozenset()
+    file_experts: FileExperts = field(init=False)
     _matrices: dict[tuple[str, int, int], _Part] = field(default_factory=dict)
     _memory: ZeroedRegions = field(default_factory=ZeroedRegions)
+
+    def __post_init__(self) -> None:
+        self.file_experts = FileExperts(self.file)
 
     def has(self, name: str) -> bool:
         """Tells whether the file has a tensor of that name."""
@@ -75,7 +86,7 @@ class Weights:
     def expert_matrices(
         self, name: str, count: int, first_count_total: tuple[int, int, int], columns: int
     ) -> ExpertMatrices:
-        """Returns a range of rows of each expert's matrix; their tiles are zeros until `repacking`.
+        """Returns a range of rows of each expert's matrix; tiles are zeros until `repacking`.
 
         Args:
             name: The tensor, which holds the experts' matrices one below the other.
@@ -88,6 +99,9 @@ class Weights:
         """
         first, rows, total = first_count_total
         layout = FORMATS[matrix_info(self.file, name, (columns, total, count)).type_id]
+        if name in self.names_in_file:
+            matrix = Matrix(name, layout, rows, columns, np.empty(0, np.uint8))
+            return ExpertMatrices(name, matrix, count, matrix.data, self.file_experts.add(matrix, first, total))
         size = layout.matrix_bytes(rows, columns)
         data = self._memory.take(count * size)
         for expert in range(count):
@@ -126,12 +140,13 @@ class Weights:
 
     @property
     def matrix_bytes(self) -> int:
-        """Bytes of all matrices in tiles."""
+        """Bytes of all matrices in tiles in memory."""
         return sum(len(part.matrix.data) for part in self._matrices.values())
 
     def kernels(self) -> list[ops.Operation]:
-        """Returns the kernels that fill the tiles of every matrix requested so far."""
-        return ops.repacking({part.matrix.layout for part in self._matrices.values()})
+        """Returns the kernels that fill tiles: of every matrix requested so far, and of experts in the file."""
+        layouts = {part.matrix.layout for part in self._matrices.values()} | self.file_experts.layouts
+        return ops.repacking(sorted(layouts, key=attrgetter("type_id")))
 
     def repacking(self, threads: int, bind_thread: Callable[[int], object] | None = None) -> Repacking:
         """Makes the work that fills everything requested so far; the arguments are those of `Repacking`."""

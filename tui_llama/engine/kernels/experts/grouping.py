@@ -74,6 +74,31 @@ def _scale(source: int, target: int, size: int, factor: float) -> None:
         y[i] = x[i] * factor
 
 
+@helper
+def copy_for_inner_kernel(row_address: int, batch_address: int, scratch: int) -> None:
+    """Copies the row and the batch of a product to scratch memory, for the product of one group after the other."""
+    _copy(row_address, scratch, _ROW_BYTES)
+    _copy(batch_address, scratch + BATCH_AT, _BATCH_BYTES)
+    inner_row = row_at(np.uintp(scratch))
+    inner_row.output_tokens_only = 0
+    inner_row.weight_stride = inner_row.tile_row_bytes
+
+
+@helper
+def point_at_group(row: Any, routing: Any, group: int, scratch: int) -> Any:
+    """Makes the copied row and batch those of one group, but for the weights; returns the group's expert."""
+    inner_row, inner_batch = row_at(np.uintp(scratch)), batch_at(np.uintp(scratch + BATCH_AT))
+    expert = int32_at(np.uintp(routing.experts))[group]
+    inner_row.input = row.input + int32_at(np.uintp(routing.first_inputs))[group] * row.input_stride
+    inner_row.output = row.output + int32_at(np.uintp(routing.first_rows))[group] * row.output_stride
+    if row.extra:
+        inner_row.extra = row.extra + expert * row.extra_stride
+    if row.factor:
+        inner_row.factor = row.factor + expert * 4
+    inner_batch.token_count = int32_at(np.uintp(routing.row_counts))[group]
+    return expert
+
+
 # --- kernels of a plan ------------------------------------------------------------------------------------------------
 
 
@@ -169,13 +194,8 @@ def multiply_experts(row_address: int, batch_address: int, first: int, last: int
     """
     row = row_at(row_address)
     routing = routing_at(np.uintp(row.routing))
-    _copy(row_address, scratch, _ROW_BYTES)
-    _copy(batch_address, scratch + BATCH_AT, _BATCH_BYTES)
-    inner_row, inner_batch = row_at(np.uintp(scratch)), batch_at(np.uintp(scratch + BATCH_AT))
-    inner_row.output_tokens_only = 0
-    inner_row.weight_stride = row.tile_row_bytes
-    experts, first_rows = int32_at(np.uintp(routing.experts)), int32_at(np.uintp(routing.first_rows))
-    row_counts, first_inputs = int32_at(np.uintp(routing.row_counts)), int32_at(np.uintp(routing.first_inputs))
+    copy_for_inner_kernel(row_address, batch_address, scratch)
+    inner_row = row_at(np.uintp(scratch))
     group_count = int64_at(np.uintp(routing.group_count))[0]
     unit = first
     while unit < last:
@@ -183,15 +203,8 @@ def multiply_experts(row_address: int, batch_address: int, first: int, last: int
         if group >= group_count:
             return
         end = min(row.units, tile + last - unit)
-        expert = experts[group]
+        expert = point_at_group(row, routing, group, scratch)
         inner_row.weight = row.weight + expert * row.expert_stride
-        inner_row.input = row.input + first_inputs[group] * row.input_stride
-        inner_row.output = row.output + first_rows[group] * row.output_stride
-        if row.extra:
-            inner_row.extra = row.extra + expert * row.extra_stride
-        if row.factor:
-            inner_row.factor = row.factor + expert * 4
-        inner_batch.token_count = row_counts[group]
         call_kernel(
             np.uintp(row.inner_kernel), np.uintp(scratch), np.uintp(scratch + BATCH_AT), tile, end,
             np.uintp(scratch + INNER_SCRATCH_AT),

@@ -58,7 +58,7 @@ def _pack(packer: int, source: int, row_bytes: int, target: int, blocks: int, ta
 
 
 @helper
-def _pack_tile_row(
+def pack_tile_row(
     packer: int, source: int, row_bytes: int, target: int, lanes: int, step_bytes: int, tile_bytes: int, table: int,
     staging: int,
 ) -> None:  # fmt: skip
@@ -87,7 +87,7 @@ def repack_units(units: int, unit_count: int, progress: int, staging: int) -> No
         step_bytes, tile_bytes, table, first, last = unit[5], unit[6], unit[7], unit[8], unit[9]
         tile_row_bytes = row_bytes // step_bytes * tile_bytes + row_bytes % step_bytes * ROWS
         for tile_row in range(first, last):
-            _pack_tile_row(
+            pack_tile_row(
                 packer, source + tile_row * ROWS * row_bytes, row_bytes, target + tile_row * tile_row_bytes,
                 min(ROWS, rows - tile_row * ROWS), step_bytes, tile_bytes, table, staging,
             )  # fmt: skip
