@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
+from tui_llama.engine.machine.free_memory import OVERHEAD_BYTES
 from tui_llama.engine.requests import CACHE_TYPES
-from tui_llama.models.fitness import OVERHEAD_BYTES, Fit, cache_bytes, judge
+from tui_llama.models.fitness import Fit, cache_bytes, judge
 from tui_llama.models.machine import Machine
 
 GB = 10**9
@@ -18,6 +19,7 @@ class Model:
     """What has to be known of one."""
 
     weight_bytes: int = 2 * GB
+    expert_bytes: int = 0
     bytes_read_per_token: int = GB
     key_value_bytes_per_token: int = 100_000
     window_bytes_per_token: int = 0
@@ -79,6 +81,25 @@ def test_nothing_fits_where_nothing_is_free() -> None:
 def test_a_model_that_does_not_fit_says_what_it_needs_and_what_there_is() -> None:
     assert Fit(9_100_000_000, 6 * GB, 0.0).refusal == "needs 9.1 GB, 6.0 GB free"
     assert Fit(6 * GB, 9_100_000_000, 0.0).refusal == ""
+
+
+def test_experts_that_do_not_fit_stay_in_the_file_which_is_slow() -> None:
+    mixture = Model(weight_bytes=12 * GB, expert_bytes=10 * GB)
+    fit = judge(mixture, MACHINE)
+    assert fit.fits
+    assert fit.refusal == ""
+    assert fit.lacking_bytes == fit.needed_bytes - 8 * GB
+    assert fit.speed_words == "slow: 5.1 GB stay in the file"
+    assert fit.tokens_per_second == 0
+    enough = judge(mixture, msgspec.structs.replace(MACHINE, free_bytes=14 * GB))
+    assert enough.lacking_bytes == 0
+    assert enough.speed_words.startswith("about")
+
+
+def test_a_mixture_does_not_fit_if_even_the_rest_of_it_does_not() -> None:
+    fit = judge(Model(weight_bytes=20 * GB, expert_bytes=10 * GB), MACHINE)
+    assert not fit.fits
+    assert fit.refusal == "needs 11.1 GB, 8.0 GB free"
 
 
 def test_the_speed_is_how_often_the_weights_can_be_read() -> None:

@@ -8,10 +8,11 @@ import msgspec
 from tui_llama.bench.step_times import ANSWER_TOKENS, PROMPT_TOKENS, StepTime
 from tui_llama.cli.table import print_table
 from tui_llama.engine.descriptions import ModelFacts
+from tui_llama.engine.machine.free_memory import OVERHEAD_BYTES
 from tui_llama.engine.model.inspection import Inspection, Vocabulary
 from tui_llama.engine.requests import DEFAULT_CONTEXT_SIZE
 from tui_llama.models.downloads import size_words
-from tui_llama.models.fitness import OVERHEAD_BYTES, cache_bytes
+from tui_llama.models.fitness import cache_bytes
 from tui_llama.models.library import FoundModel
 from tui_llama.models.names import short_name
 from tui_llama.output import Output
@@ -31,6 +32,7 @@ class MemoryNeed(msgspec.Struct, frozen=True):
         keys_and_values_f16: Keys and values as float16.
         keys_and_values_q8_0: Keys and values with `cache_type = "q8_0"`.
         all_f16: Everything, with keys and values as float16 and what the program itself takes.
+        without_experts: All of this without the weights of experts, which stay in the file where they do not fit.
     """
 
     context_size: int
@@ -38,6 +40,7 @@ class MemoryNeed(msgspec.Struct, frozen=True):
     keys_and_values_f16: int
     keys_and_values_q8_0: int
     all_f16: int
+    without_experts: int
 
 
 def contexts(facts: ModelFacts, context_size: int) -> list[MemoryNeed]:
@@ -57,7 +60,8 @@ def contexts(facts: ModelFacts, context_size: int) -> list[MemoryNeed]:
 
 def _memory_need(facts: ModelFacts, context_size: int) -> MemoryNeed:
     f16, q8_0 = (cache_bytes(facts, context_size, kind) for kind in ("f16", "q8_0"))
-    return MemoryNeed(context_size, facts.weight_bytes, f16, q8_0, facts.weight_bytes + f16 + OVERHEAD_BYTES)
+    in_all = facts.weight_bytes + f16 + OVERHEAD_BYTES
+    return MemoryNeed(context_size, facts.weight_bytes, f16, q8_0, in_all, in_all - facts.expert_bytes)
 
 
 def print_json(
@@ -176,10 +180,20 @@ def _special_tokens(inspection: Inspection) -> list[tuple[str, ...]]:
 def _memory(memory: Sequence[MemoryNeed]) -> list[tuple[str, ...]]:
     if not memory:
         return []
-    head = ("context", "weights", "keys and values", "as q8_0", "in all")
-    sizes = ((need.weights, need.keys_and_values_f16, need.keys_and_values_q8_0, need.all_f16) for need in memory)
-    rows = [(f"{need.context_size:,}", *map(size_words, each)) for need, each in zip(memory, sizes, strict=True)]
-    return [head, *rows]
+    head = ("context", "weights", "keys and values", "as q8_0", "in all", "with experts in the file")
+    rows = [
+        (
+            f"{need.context_size:,}",
+            size_words(need.weights),
+            size_words(need.keys_and_values_f16),
+            size_words(need.keys_and_values_q8_0),
+            size_words(need.all_f16),
+            size_words(need.without_experts),
+        )
+        for need in memory
+    ]
+    has_experts = any(need.without_experts < need.all_f16 for need in memory)
+    return [row if has_experts else row[:-1] for row in (head, *rows)]
 
 
 def _step_times(times: Sequence[StepTime]) -> list[tuple[str, ...]]:

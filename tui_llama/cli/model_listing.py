@@ -111,7 +111,8 @@ def _sampling_values(settings: Settings, facts: ModelFacts) -> list[str]:
 def _memory_words(model: DescribedModel) -> str:
     if model.fit is None:
         return ""
-    needed, free_bytes = size_words(model.fit.needed_bytes), model.fit.free_bytes
+    free_bytes = model.fit.free_bytes
+    needed = size_words(model.fit.needed_bytes - model.fit.lacking_bytes)
     return model.fit.refusal or (f"{needed} of {size_words(free_bytes)} free" if free_bytes else needed)
 
 

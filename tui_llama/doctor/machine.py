@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from tui_llama.doctor.report import Problem, Row, Section
+from tui_llama.engine.machine.free_memory import OVERHEAD_BYTES
 from tui_llama.models.downloads import size_words
-from tui_llama.models.fitness import OVERHEAD_BYTES
 from tui_llama.models.machine import Machine
 from tui_llama.models.starter.file import STARTER_BYTES
 from tui_llama.paths import is_folder

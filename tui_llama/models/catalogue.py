@@ -128,6 +128,11 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return self.size_bytes
 
     @property
+    def expert_bytes(self) -> int:
+        """The bytes of experts' weights that may stay in the file: none, so that only what runs well is offered."""
+        return 0
+
+    @property
     def layer_count(self) -> int:
         """The layers, by the name that a model file's facts have for them."""
         return self.layers

@@ -12,11 +12,11 @@ from typing import Final, Protocol
 
 import msgspec
 
+from tui_llama.engine.machine.free_memory import OVERHEAD_BYTES
 from tui_llama.engine.requests import DEFAULT_CONTEXT_SIZE
 from tui_llama.models.downloads import size_words
 from tui_llama.models.machine import Machine
 
-OVERHEAD_BYTES: Final = 300_000_000
 READ_SHARE: Final = 0.9
 """The share of the machine's reading speed that the engine reaches."""
 
@@ -33,6 +33,11 @@ class Needs(Protocol):
     @property
     def weight_bytes(self) -> int:
         """The bytes of its weights in memory."""
+        ...
+
+    @property
+    def expert_bytes(self) -> int:
+        """Of these, the weights of experts, which stay in the file where they do not fit."""
         ...
 
     @property
@@ -73,20 +78,35 @@ class Fit(msgspec.Struct, frozen=True):
         needed_bytes: Memory that the model takes, its context included.
         free_bytes: Memory that the machine has for it; None if unknown.
         tokens_per_second: The approximate speed of writing; 0 if unknown.
+        expert_bytes: Of the memory, what weights of experts take, which may stay in the file.
     """
 
     needed_bytes: int
     free_bytes: int | None
     tokens_per_second: float
+    expert_bytes: int = 0
+
+    @property
+    def least_bytes(self) -> int:
+        """Memory without which the model cannot run."""
+        return self.needed_bytes - self.expert_bytes
+
+    @property
+    def lacking_bytes(self) -> int:
+        """Bytes of experts' weights, at least, that have to stay in the file."""
+        lacking = 0 if self.free_bytes is None else self.needed_bytes - self.free_bytes
+        return min(self.expert_bytes, max(0, lacking))
 
     @property
     def fits(self) -> bool:
         """True if there is enough memory, or if nobody knows how much there is."""
-        return self.free_bytes is None or self.needed_bytes <= self.free_bytes
+        return self.free_bytes is None or self.least_bytes <= self.free_bytes
 
     @property
     def speed_words(self) -> str:
-        """The speed in words, such as "about 14 tok/s"; empty if unknown."""
+        """The speed in words, such as "about 14 tok/s"; empty if unknown. What stays in the file makes it slow."""
+        if self.lacking_bytes:
+            return f"slow: {size_words(self.lacking_bytes)} stay in the file"
         speed = self.tokens_per_second
         if not speed:
             return ""
@@ -97,7 +117,7 @@ class Fit(msgspec.Struct, frozen=True):
         """The reason why it does not fit, such as "needs 9.1 GB, 6.0 GB free"; empty if it does."""
         if self.free_bytes is None or self.fits:
             return ""
-        return f"needs {size_words(self.needed_bytes)}, {size_words(self.free_bytes)} free"
+        return f"needs {size_words(self.least_bytes)}, {size_words(self.free_bytes)} free"
 
 
 def judge(needs: Needs, machine: Machine, *, context_size: int = 0, cache_type: str = "f16") -> Fit:
@@ -111,7 +131,8 @@ def judge(needs: Needs, machine: Machine, *, context_size: int = 0, cache_type: 
     """
     context = context_size or min(needs.trained_context_size, DEFAULT_CONTEXT_SIZE)
     needed_bytes = needs.weight_bytes + cache_bytes(needs, context, cache_type) + OVERHEAD_BYTES
-    return Fit(needed_bytes, machine.free_bytes, _tokens_per_second(needs, machine))
+    fit = Fit(needed_bytes, machine.free_bytes, _tokens_per_second(needs, machine), needs.expert_bytes)
+    return msgspec.structs.replace(fit, tokens_per_second=0.0) if fit.lacking_bytes else fit
 
 
 def cache_bytes(needs: Needs, context_size: int, cache_type: str) -> int:

@@ -47,6 +47,20 @@ def test_a_page_tells_all_about_a_model(tiny: Path) -> None:
     assert any(row[0] == "attention" for row in section(result.stdout, "Plan"))
 
 
+def test_the_page_of_a_mixture_tells_what_it_needs_with_its_experts_in_the_file(tmp_path: Path) -> None:
+    path = make_tiny_model(tmp_path / "Mixture.gguf", "qwen3moe", "Q8_0")
+
+    result = run(path, "--plan", "--experts", "file")
+
+    assert result.exit_code == 0, result.output
+    assert "in all  with experts in the file" in result.stdout
+    assert "stay in the model file, as chosen; answers are slower" in result.stdout
+    assert any(row[0] == "multiply_file_experts" for row in section(result.stdout, "Plan"))
+    data = json.loads(run(path, "--json").stdout)
+    of_experts = data["memory"][0]["all_f16"] - data["memory"][0]["without_experts"]
+    assert of_experts == data["facts"]["expert_bytes"] > 0
+
+
 def test_programs_get_one_json_object_with_the_time_of_every_step(tiny: Path) -> None:
     result = run(tiny, "--json", "--profile", "--threads", "1")
 

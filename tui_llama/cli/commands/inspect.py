@@ -14,7 +14,7 @@ from tui_llama.cli.options import PLACEMENT, given, setting_options
 @click.option("--plan", "with_plan", is_flag=True, help="Also print the operations of a forward pass.")
 @click.option("--profile", is_flag=True, help="Also load the model and measure the time of each operation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@setting_options("context_size", "threads", "batch_threads", *PLACEMENT)
+@setting_options("context_size", "threads", "batch_threads", "experts", *PLACEMENT)
 @click.pass_obj
 def inspect(
     group_options: Mapping[str, object],
@@ -39,7 +39,9 @@ def inspect(
     output = Output(sys.stdout, sys.stderr)
     with output.closing():
         found = choose_found(model)
-        inspection = inspect_model(found.path, context_size=settings.context_size, with_plan=with_plan)
+        inspection = inspect_model(
+            found.path, context_size=settings.context_size, experts=settings.experts, with_plan=with_plan
+        )
         can_run = not inspection.facts.refusal
         times = measure_steps(found.path, settings, output.progress) if profile and can_run else []
         printed = print_json if as_json else print_inspection
