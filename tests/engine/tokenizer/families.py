@@ -179,7 +179,8 @@ FAMILIES: Final[Mapping[str, Family]] = {
         templates=("seed_oss",),
     ),
     "starcoder 2": Family(
-        ("starcoder", "starcoder2"), "starcoder", ("<|endoftext|>",), frozenset({"<|endoftext|>"}), {"eos": "<|endoftext|>"}
+        ("starcoder", "starcoder2"), "starcoder", ("<|endoftext|>",), frozenset({"<|endoftext|>"}),
+        {"eos": "<|endoftext|>"},
     ),
     "stable lm 2": Family(
         ("stablelm",), "stablelm2", ("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
