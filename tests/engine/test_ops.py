@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import tui_llama
+from tests.every_kernel import every_kernel
 from tui_llama.engine import kernels, ops
 from tui_llama.engine.layouts.weight_tile import BF16_FORMAT, F16_FORMAT, FORMATS
 from tui_llama.engine.ops import Operation
@@ -24,8 +25,7 @@ PLANNED = [
     *map(ops.quantization, (32, 256)),
     *map(ops.matrix_product, FORMATS.values()),
 ]
-NAMED = [value for value in vars(ops).values() if isinstance(value, Operation)]
-TABLE = list(dict.fromkeys([*NAMED, *PLANNED, *map(ops.packing, FORMATS.values())]))
+TABLE = every_kernel()
 
 
 @pytest.mark.parametrize("operation", TABLE, ids=lambda operation: operation.name)
