@@ -184,7 +184,8 @@ class ChatScreen(SelectsTexts, LastingFocus, Screen[None]):
             is_busy: Whether there is something to stop.
             is_editing: Whether the user edits an earlier message.
         """
-        self.set_class(is_busy, "-busy")
+        # Not of the whole screen: a class of a widget that changes has the styles of all widgets in it looked up anew.
+        self.composer.set_class(is_busy, "-busy")
         editing = hints.EDITING_ANSWER if self.composer.has_class("-answer") else hints.EDITING
         self._hints = editing if is_editing else hints.BUSY if is_busy else hints.IDLE
         self._show_hints()
