@@ -67,6 +67,14 @@ def test_what_is_written_as_a_path_stays_one(
     assert named_model(name) == str(tmp_path / name.removeprefix("~/"))
 
 
+def test_a_folder_is_called_one_where_a_model_is_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "snapshots").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("snapshots", "./snapshots", str(tmp_path / "snapshots")):
+        with pytest.raises(UserError, match="is a folder"):
+            model_called(name)
+
+
 def test_a_folder_is_no_model(models_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "starter").mkdir()
