@@ -27,7 +27,8 @@ class ChatFacts:
         system_prompt: What the model is told before all messages; empty for nothing.
         choices: What was chosen for this chat in place of the settings.
         next_reply_start: How the next answer begins, and no other one; empty for as the choices say. It is not stored.
-        next_bounds: What binds the next answer, and no other one; None for as the choices say. It is not stored.
+        next_bounds: What binds the next answer, and no other one; None for as the choices say. The message that is
+            sent next takes it along, and until then it is not stored.
         is_unread: Whether an answer has ended in it, while another chat was on the screen, that nobody has seen.
         is_incognito: Whether it has a journal of its own, which writes nothing to the disk and tells no other chat.
     """
@@ -90,7 +91,7 @@ class ChatFacts:
 
     @property
     def bounds(self) -> AnswerBounds:
-        """What binds the next answer; empty for nothing."""
+        """What will bind the answer to the next message; empty for nothing."""
         return self.next_bounds or self.choices.bounds or AnswerBounds()
 
     def rename(self, title: str) -> None:

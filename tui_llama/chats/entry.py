@@ -14,9 +14,10 @@ class Entry:
 
     An answer's `thought` is what the model thought before its text. `message_id` is its id in the chat's record. An
     answer whose `stop_reason` is None is under way, or was interrupted; of one whose `prompt_is_known`, the record
-    has all tokens. One that `may_repeat` itself was let go on after a loop. What `bounds` an answer of this run of the
-    program is remembered until it is complete. The last message may be one that
-    `is_replied_to` on another branch. `version` counts from 1, of `version_count` messages in the same place.
+    has all tokens. One that `may_repeat` itself was let go on after a loop. What `bounds` the answers to a message of
+    the user was chosen for this one alone; what bound an answer is known in the run of the program that asked for it.
+    The last message may be one that `is_replied_to` on another branch. `version` counts from 1, of `version_count`
+    messages in the same place.
     """
 
     role: Role
@@ -62,6 +63,7 @@ def _entry(message: StoredMessage, versions: list[int]) -> Entry:
         version_count=len(versions),
         attachments=message.attachments,
         thought=message.thought,
+        bounds=message.bounds,
     )
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from tui_llama.chat import Attachment, ChatChoices, Role, StopReason, Usage
+from tui_llama.chat import AnswerBounds, Attachment, ChatChoices, Role, StopReason, Usage
 
 
 class MessageState(StrEnum):
@@ -49,7 +49,8 @@ class Chat(msgspec.Struct, frozen=True):
 class StoredMessage(msgspec.Struct, frozen=True):
     """One message of the tree; an answer's `text` is all that was committed of it so far, behind its `thought`.
 
-    Of an answer whose `prompt_is_known`, all tokens are in the ledger.
+    Of an answer whose `prompt_is_known`, all tokens are in the ledger. What `bounds` the answers to a message of the
+    user is None where it was not chosen for this message alone.
     """
 
     message_id: int
@@ -63,6 +64,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
     prompt_is_known: bool = False
     attachments: tuple[Attachment, ...] = ()
     thought: str = ""
+    bounds: AnswerBounds | None = None
 
 
 class StoredDraft(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
 from tui_llama import conversation, paths
-from tui_llama.chat import ENDED_BY_ITSELF, Role, StopReason, Usage
+from tui_llama.chat import ENDED_BY_ITSELF, AnswerBounds, Role, StopReason, Usage
 from tui_llama.chats.open_chat import Entry, OpenChat
 from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.descriptions import ModelInfo
@@ -58,6 +58,8 @@ _LOST_ADVICE = ("Your next message starts the engine again.",)
 def note_of(entry: Entry, *, is_last: bool = False, model: ModelInfo | None = None) -> str:
     """Returns the note below a message: how it ended, which key continues the last one, and which version it is.
 
+    Below a message of the user it says what binds its answers, where that was chosen for this one alone.
+
     Args:
         entry: The message.
         is_last: Whether nothing follows it.
@@ -70,9 +72,14 @@ def note_of(entry: Entry, *, is_last: bool = False, model: ModelInfo | None = No
         ending = "ended without an answer"
     if ending and entry.usage is not None and entry.usage.is_incomplete:
         ending = f"{ending} · {_incomplete_words(entry.text)}"
+    bound = _bound_words(entry.bounds) if entry.role is Role.USER and entry.bounds else ""
     version = f"version {entry.version} of {entry.version_count}" if entry.version_count > 1 else ""
     key = _next_key(entry, model) if ending and is_last else ""
-    return " · ".join(part for part in (ending, key, version) if part)
+    return " · ".join(part for part in (ending, key, bound, version) if part)
+
+
+def _bound_words(bounds: AnswerBounds) -> str:
+    return "its answer fits a grammar" if bounds.grammar else "its answer is JSON"
 
 
 def _incomplete_words(text: str) -> str:

@@ -59,8 +59,7 @@ class RequestMaker:
         fed = self._fed(await chat.ledger())
         sampling, given_sampling = self.sampling(chat).sampling, self._given_sampling(chat)
         self.once = {}
-        bounds = chat.entries[-1].bounds = chat.bounds
-        chat.next_bounds = None
+        bounds = chat.entries[-1].bounds = chat.answer_bounds
         return ReplyRequest(
             turn=number,
             messages=chat.prompt_messages(),
@@ -90,7 +89,7 @@ class RequestMaker:
         settings, may_repeat = self.of_model, chat.entries[-1].may_repeat
         ledger, answer_tokens = await chat.ledger_to_go_on()
         fed = self._fed(ledger)
-        bounds = chat.bounds if chat.entries[-1].bounds is None else chat.entries[-1].bounds
+        bounds = chat.answer_bounds if chat.entries[-1].bounds is None else chat.entries[-1].bounds
         has_tokens = self._has_exact_tokens and ledger.writes_end_in(self._vocabulary)
         return CompleteRequest(
             turn=number,

@@ -61,6 +61,22 @@ async def test_once_binds_the_next_answer_alone() -> None:
         assert driver.app.turn_driver.chat.choices == ChatChoices()
 
 
+async def test_another_answer_is_bound_alike_until_that_is_taken_back_and_the_message_tells() -> None:
+    engine = bound_engine()
+    async with opened(engine=engine) as driver:
+        await driver.send("/json once")
+        await driver.ask("One")
+        await driver.until(lambda: "its answer is JSON" in driver.screen_text())
+        await driver.pilot.press("ctrl+r")
+        await driver.until(lambda: len(engine.reply_requests) == 2)
+        await driver.at_rest()
+        assert bounds_of_last(driver, engine) == AnswerBounds(json_schema=ANY)
+        await driver.send("/json off")
+        await driver.pilot.press("ctrl+r")
+        await driver.until(lambda: len(engine.reply_requests) == 3)
+        assert not bounds_of_last(driver, engine)
+
+
 async def test_a_grammar_takes_the_place_of_a_schema() -> None:
     engine = bound_engine()
     async with opened(engine=engine) as driver:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
-from tui_llama.chat import Attachment, Role
+from tui_llama.chat import AnswerBounds, Attachment, Role
 from tui_llama.chats.database.store_file import StoreFile
 from tui_llama.chats.database.tables import chats, deletions, messages
 from tui_llama.chats.stored import Deletion, StoredBranch, StoredMessage, TreeMessage
@@ -70,6 +70,7 @@ class MessageTree(StoreFile):
         *,
         made_at: int | None = None,
         attachments: Sequence[Attachment] = (),
+        bounds: AnswerBounds | None = None,
     ) -> int:
         """Commits what the user said below `parent_id` (None: below the tip) and moves the tip to it.
 
@@ -81,13 +82,21 @@ class MessageTree(StoreFile):
         with self._transaction() as database:
             chat = chats.read_chat(database, chat_id)
             parent = chat.tip_message_id if parent_id is None else parent_id
-            message_id = messages.insert_message(database, chat_id, parent, Role.USER, text, made_at, attachments)
+            message_id = messages.insert_message(
+                database, chat_id, parent, Role.USER, text, made_at, attachments, bounds
+            )
             if not chat.title:
                 chats.set_column(database, chat_id, "title", title_of(text, attachments))
             return message_id
 
     def replace_user_message(
-        self, message_id: int, text: str, *, made_at: int | None = None, attachments: Sequence[Attachment] = ()
+        self,
+        message_id: int,
+        text: str,
+        *,
+        made_at: int | None = None,
+        attachments: Sequence[Attachment] = (),
+        bounds: AnswerBounds | None = None,
     ) -> int:
         """Commits another version of what the user said, beside the one of that id, and moves the tip to it.
 
@@ -99,7 +108,12 @@ class MessageTree(StoreFile):
             if replaced.role is not Role.USER:
                 raise CallerError(f"Message {message_id} is not a message of the user.")
             place = replaced.chat_id, replaced.parent_id
-            return messages.insert_message(database, *place, Role.USER, text, made_at, attachments)
+            return messages.insert_message(database, *place, Role.USER, text, made_at, attachments, bounds)
+
+    def set_message_bounds(self, message_id: int, bounds: AnswerBounds | None) -> None:
+        """Remembers what binds the answers to what the user said; None: what binds all answers of the chat."""
+        with self._transaction() as database:
+            messages.set_bounds(database, message_id, bounds)
 
     def add_answer_version(self, message_id: int, text: str, *, made_at: int | None = None) -> int:
         """Commits another version of an answer, which the user has written, and moves the tip to it.

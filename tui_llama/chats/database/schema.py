@@ -130,6 +130,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Whether an answer has ended in the chat while another one was on the screen, and nobody has seen it yet.
         "ALTER TABLE chats ADD COLUMN is_unread INTEGER NOT NULL DEFAULT 0 CHECK (is_unread IN (0, 1))",
     ),
+    (
+        # What binds the answers to a message of the user: JSON of `chat.AnswerBounds`; null: what binds the chat.
+        "ALTER TABLE messages ADD COLUMN bounds TEXT",
+    ),
 )
 
 

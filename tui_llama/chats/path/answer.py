@@ -37,6 +37,8 @@ class AnsweredPath(ChatPath):
         """Begins an answer to the last message; its text begins as the chat's answers are to begin."""
         chat_id, question, made_at, text = self._record.chat_id, self.entries[-1], new_moment(), self.reply_start
         self._piece_count, self._begun_once = 0, self.next_reply_start
+        if (bounds := self._take_next_bounds()) is not None:
+            self.bind_question(bounds)
 
         def change(store: Store, id_there: IdThere) -> int:
             return store.begin_answer(chat_id, id_there(question.message_id), text, made_at=made_at)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from tui_llama.chat import Attachment, ChatMessage, Role
+from tui_llama.chat import AnswerBounds, Attachment, ChatMessage, Role
 from tui_llama.chats.chat_date import local_now
 from tui_llama.chats.chat_facts import ChatFacts
 from tui_llama.chats.database.moments import new_moment
@@ -119,13 +119,15 @@ class ChatPath(ChatFacts):
         self.title = self.title or title_of(text, attachments)
         if self.chat_id is None:
             self._make_chat(self.begun_at)
-        attached = storable_attachments(attachments)
+        attached, bounds = storable_attachments(attachments), self._take_next_bounds()
 
         def change(store: Store, id_there: IdThere) -> int:
             parent_there = None if parent_id is None else id_there(parent_id)
-            return store.add_user_message(chat_id, text, parent_there, made_at=made_at, attachments=attached)
+            return store.add_user_message(
+                chat_id, text, parent_there, made_at=made_at, attachments=attached, bounds=bounds
+            )
 
-        entry = self._placed(Entry(Role.USER, text, self._made(change), attachments=attached))
+        entry = self._placed(Entry(Role.USER, text, self._made(change), attachments=attached, bounds=bounds))
         for last in self.entries[-1:]:
             last.is_replied_to = False  # this is told of the last message only
         self.entries.append(entry)
@@ -134,18 +136,42 @@ class ChatPath(ChatFacts):
     def replace_message(self, position: int, text: str, attachments: Sequence[Attachment] = ()) -> Entry:
         """Puts what the user said in place of entry number `position`.
 
-        That entry and those after it leave the path; the record keeps them.
+        That entry and those after it leave the path; the record keeps them. What bound its answers binds the new ones,
+        unless something else was chosen meanwhile.
         """
         replaced, made_at = self.entries[position], new_moment()
-        attached = storable_attachments(attachments)
+        attached, bounds = storable_attachments(attachments), self._take_next_bounds() or replaced.bounds
 
         def change(store: Store, id_there: IdThere) -> int:
             message_id = id_there(replaced.message_id)
-            return store.replace_user_message(message_id, text, made_at=made_at, attachments=attached)
+            return store.replace_user_message(message_id, text, made_at=made_at, attachments=attached, bounds=bounds)
 
-        entry = self._placed(Entry(Role.USER, text, self._made(change), attachments=attached))
+        entry = self._placed(Entry(Role.USER, text, self._made(change), attachments=attached, bounds=bounds))
         self.entries[position:] = [entry]
         return entry
+
+    def bind_question(self, bounds: AnswerBounds | None) -> None:
+        """Lets answers to the user's last message be bound so from now on; None: as all answers of the chat are."""
+        question = self._question
+        if question is None or question.bounds == bounds:
+            return
+        question.bounds, message_id = bounds, question.message_id
+        self._record.change(lambda store, id_there: store.set_message_bounds(id_there(message_id), bounds))
+
+    def _take_next_bounds(self) -> AnswerBounds | None:
+        bounds, self.next_bounds = self.next_bounds, None
+        return bounds
+
+    @property
+    def answer_bounds(self) -> AnswerBounds:
+        """What binds an answer to the user's last message; empty for nothing."""
+        question = self._question
+        return (question and question.bounds) or self.choices.bounds or AnswerBounds()
+
+    @property
+    def _question(self) -> Entry | None:
+        """The user's last message on the path."""
+        return next((entry for entry in reversed(self.entries) if entry.role is Role.USER), None)
 
     def set_answer_aside(self) -> Entry | None:
         """Takes the last answer off the path, so that there can be another; the record keeps it."""

@@ -101,6 +101,7 @@ class BoundsController(OfShownChat):
             self._tell(f"The next answer {kind}.")
         else:
             chat.next_bounds = None
+            chat.bind_question(None)
             chat.set_choices(msgspec.structs.replace(chat.choices, bounds=bounds))
             off = "/grammar off" if bounds.grammar else "/json off"
             self._tell(f"Answers in this chat {kind} from now on. {off} takes it back.")
@@ -108,6 +109,7 @@ class BoundsController(OfShownChat):
     def _take_back(self) -> None:
         chat = self._turn_driver.chat
         chat.next_bounds = None
+        chat.bind_question(None)
         if chat.choices.bounds is not None:
             chat.set_choices(msgspec.structs.replace(chat.choices, bounds=None))
         self._tell("Answers are as the model likes.")

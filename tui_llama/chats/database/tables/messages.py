@@ -7,7 +7,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 
-from tui_llama.chat import Attachment, Role, StopReason
+from tui_llama.chat import AnswerBounds, Attachment, Role, StopReason
 from tui_llama.chats.database.moments import new_moment
 from tui_llama.chats.database.tables import places
 from tui_llama.chats.database.tables.chats import move_tip, require_chat, touch
@@ -16,6 +16,7 @@ from tui_llama.chats.database.tables.rows import (
     MessageRow,
     PieceRow,
     TreeRow,
+    bounds_text,
     branch_from_row,
     checked,
     full_ids,
@@ -80,6 +81,7 @@ def insert_message(
     text: str,
     made_at: int | None,
     attachments: Sequence[Attachment] = (),
+    bounds: AnswerBounds | None = None,
 ) -> int:
     """Adds a message, unless one that was made at that moment is there already; moves the tip to it.
 
@@ -97,6 +99,7 @@ def insert_message(
             "state": MessageState.PARTIAL if role is Role.ASSISTANT else MessageState.COMPLETE,
             "text": storable(text),
             "attachments": attachments_json(attachments),
+            "bounds": bounds_text(bounds),
             "prompt_ids": b"",
             "generated_ids": b"",
             "created_at": made_at or new_moment(),
@@ -131,6 +134,12 @@ def insert_answer_version(database: sqlite3.Connection, message_id: int, text: s
         (*columns.values(), message_id, message_id, new_id),
     )
     return new_id
+
+
+def set_bounds(database: sqlite3.Connection, message_id: int, bounds: AnswerBounds | None) -> None:
+    """Sets what binds the answers to a message of the user."""
+    message_row(database, message_id)
+    database.execute("UPDATE messages SET bounds = ? WHERE message_id = ?", (bounds_text(bounds), message_id))
 
 
 def _made_already(database: sqlite3.Connection, chat_id: str, role: Role, made_at: int) -> int | None:

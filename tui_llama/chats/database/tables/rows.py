@@ -20,6 +20,7 @@ Row = TypeVar("Row")
 
 ID_BYTES = 4
 _USAGE: Final = msgspec.json.Decoder(Usage)
+_BOUNDS: Final = msgspec.json.Decoder(AnswerBounds)
 _ATTACHMENTS: Final = msgspec.json.Decoder(tuple[Attachment, ...])
 
 
@@ -57,6 +58,7 @@ class MessageRow(msgspec.Struct, frozen=True):
     attachments: str
     thought: str
     deleted_at: int | None
+    bounds: str | None
 
 
 class BranchRow(msgspec.Struct, frozen=True):
@@ -140,14 +142,22 @@ def chat_from_row(row: ChatRow) -> Chat:
 
 def choices_text(choices: ChatChoices) -> str:
     """Returns the choices of a chat as its column holds them."""
-    bounds = choices.bounds
     kept = msgspec.structs.replace(
         choices,
         reply_start=storable(choices.reply_start),
         persona=storable(choices.persona),
-        bounds=bounds and AnswerBounds(storable(bounds.json_schema), storable(bounds.grammar)),
+        bounds=choices.bounds and _storable_bounds(choices.bounds),
     )
     return msgspec.json.encode(kept).decode()
+
+
+def bounds_text(bounds: AnswerBounds | None) -> str | None:
+    """Returns what binds the answers to a message as its column holds it; None for nothing."""
+    return msgspec.json.encode(_storable_bounds(bounds)).decode() if bounds else None
+
+
+def _storable_bounds(bounds: AnswerBounds) -> AnswerBounds:
+    return AnswerBounds(storable(bounds.json_schema), storable(bounds.grammar))
 
 
 def summary_from_row(row: ChatRow, message_count: int) -> ChatSummary:
@@ -174,6 +184,7 @@ def message_from_row(row: MessageRow, pieces: list[PieceRow], parent_id: int | N
         usage=None if row.usage is None else _USAGE.decode(row.usage),
         created_at=time_from(row.created_at),
         attachments=_ATTACHMENTS.decode(row.attachments),
+        bounds=None if row.bounds is None else _BOUNDS.decode(row.bounds),
         prompt_is_known=row.kept_tokens is not None
         and (not (full_text(row, pieces) or full_thought(row, pieces)) or bool(full_ids(row, pieces))),
     )
