@@ -11,7 +11,7 @@ from tests.fakes.tiny_model import CHATML_TEMPLATE, Architecture, TinyShape, mak
 from tui_llama.engine import open_model
 from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.engine.gguf.file import ValueType, open_gguf
-from tui_llama.engine.model.facts import _SAMPLING_KEYS, common_type, read_model_facts
+from tui_llama.engine.model.facts import _SAMPLING_KEYS, quantization_name, read_model_facts
 from tui_llama.engine.model.preparation import prepare_model
 from tui_llama.errors import ModelFileError
 from tui_llama.models.fitness import cache_bytes
@@ -123,11 +123,33 @@ def test_the_type_is_that_of_most_matrices(tmp_path: Path) -> None:
     assert read_model_facts(make_tiny_model(tmp_path / "tiny.gguf", quantization="Q4_K_M")).quantization == "Q4_K"
 
 
+@pytest.mark.parametrize(
+    ("kind", "file_type", "expected"),
+    [
+        (ValueType.UINT32, 15, "Q4_K_M"),
+        (ValueType.UINT32, 14, "Q4_K_S"),
+        (ValueType.UINT32, 17, "Q5_0"),  # it has no Q5_K
+        (ValueType.UINT32, 8, "Q5_0"),
+        (ValueType.UINT32, 4_000_000, "Q5_0"),
+        (ValueType.STRING, "15", "Q5_0"),
+    ],
+)
+def test_a_mixture_has_the_name_that_people_know(
+    tmp_path: Path, kind: ValueType, file_type: int | str, expected: str
+) -> None:
+    path = tmp_path / "mixed.gguf"
+    places = [("a", 12, 0), ("b", 6, 288), ("c", 6, 640)]
+    matrices = [tensor(name, [256, 2], type_id, offset) for name, type_id, offset in places]
+    path.write_bytes(gguf_bytes([scalar("general.file_type", kind, file_type)], matrices, bytes(1024)))
+    with open_gguf(path) as file:
+        assert quantization_name(file) == expected
+
+
 def test_a_file_without_matrices_has_no_type(tmp_path: Path) -> None:
     path = tmp_path / "vectors.gguf"
     path.write_bytes(gguf_bytes([], [tensor("a", [32])], bytes(128)))
     with open_gguf(path) as file:
-        assert common_type(file) == ""
+        assert quantization_name(file) == ""
 
 
 # --- what a file says of itself

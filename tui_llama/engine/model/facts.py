@@ -33,6 +33,13 @@ _OUTPUT: Final = "output.weight"
 
 _LONGEST: Final = 1000  # characters of a text; what a file says has no end of its own
 
+_MIXTURES: Final = {
+    **{11: ("Q3_K_S", "Q3_K"), 12: ("Q3_K_M", "Q3_K"), 13: ("Q3_K_L", "Q3_K"), 21: ("Q2_K_S", "Q2_K")},
+    **{14: ("Q4_K_S", "Q4_K"), 15: ("Q4_K_M", "Q4_K"), 16: ("Q5_K_S", "Q5_K"), 17: ("Q5_K_M", "Q5_K")},
+    **{22: ("IQ3_XS", "IQ3_S"), 27: ("IQ3_M", "IQ3_S"), 29: ("IQ2_M", "IQ2_S"), 38: ("MXFP4_MOE", "MXFP4")},
+}
+"""By `general.file_type` (`llama_ftype` in llama.h): what people call a file of several types, and one of these."""
+
 _SAMPLING_KEYS: Final = {
     "temperature": "general.sampling.temp",
     "top_k": "general.sampling.top_k",
@@ -85,7 +92,7 @@ def loaded_model_info(
         name=name if isinstance(name, str) else file.path.stem,
         path=str(file.path),
         architecture=file.get_str("general.architecture"),
-        quantization=common_type(file),
+        quantization=quantization_name(file),
         parameter_count=_parameter_count(file),
         weight_bytes=weight_bytes,
         vocab_size=sizes.vocab_size,
@@ -101,9 +108,17 @@ def loaded_model_info(
     )
 
 
-def common_type(file: GgufFile) -> str:
-    """Returns the type that most matrices of a file have; empty where it has none."""
+def quantization_name(file: GgufFile) -> str:
+    """Returns the name of the mixture that a file says it is, if it has such weights; else the type of most matrices.
+
+    The name is empty where there are no matrices.
+    """
     types = [tensor.type_name for tensor in file.tensors.values() if len(tensor.shape) > 1]
+    number = file.metadata.get("general.file_type")
+    mixture, typical = _MIXTURES.get(number, ("", "")) if isinstance(number, int) else ("", "")
+    # Where many rows are too short for that type, as in small models, most matrices have another one.
+    if typical in types:
+        return mixture
     return max(sorted(set(types)), key=types.count, default="")
 
 
@@ -127,7 +142,7 @@ def model_facts(file: GgufFile) -> ModelFacts:
         path=_printable(file.path),
         name=_text(file, "general.name")[:_LONGEST],
         architecture=_text(file, "general.architecture")[:_LONGEST],
-        quantization=common_type(file),
+        quantization=quantization_name(file),
         parameter_count=_parameter_count(file),
         file_bytes=file.size_bytes,
         weight_bytes=sum(map(bytes_in_memory, file.tensors.values())),
