@@ -91,9 +91,10 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
 
     `given_sampling` has the names of those fields of `sampling` that somebody has chosen; a server, which has defaults
     of its own, is told no others. `template_values` is a JSON object with further variables of the chat template, such
-    as `tools` and `enable_thinking`; "" is none. `json_schema` and `grammar` (GBNF) bind the answer, "" for none. With
-    `top_probabilities`, every token comes with its log-probability and those of so many likeliest others. An engine
-    that cannot do one of these fails the reply and says so.
+    as `tools` and `enable_thinking`; "" is none. `json_schema` and `grammar` (GBNF) bind the answer, "" for none; one
+    that begins with one of the `free_marks`, such as that of a tool call, is free. With `top_probabilities`, every
+    token comes with its log-probability and those of so many likeliest others. An engine that cannot do one of these
+    fails the reply and says so.
 
     `thinking` is whether the model is to think first, as far as its template knows that; a thought of more than
     `thinking_tokens` is closed, and the answer begins. The answer begins with `reply_start`, whose text is not told
@@ -120,6 +121,7 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     template_values: str = ""
     json_schema: str = ""
     grammar: str = ""
+    free_marks: tuple[str, ...] = ()
     top_probabilities: int | None = None
     keeps_template: bool = False
     thinking: Thinking = Thinking.DEFAULT
@@ -162,6 +164,7 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     template_values: str = ""
     json_schema: str = ""
     grammar: str = ""
+    free_marks: tuple[str, ...] = ()
     top_probabilities: int | None = None
     keeps_template: bool = False
     thinking: Thinking = Thinking.DEFAULT

@@ -163,6 +163,7 @@ class Reply:
                 self._request.thinking,
                 before,
                 given,
+                self._request.free_marks,
             )
 
     def _encoded(self, prompt: Prompt) -> PromptEncoded:

@@ -290,6 +290,46 @@ def test_an_answer_may_go_on_in_thousands_of_ways() -> None:
     assert text_of(events).startswith("{")
 
 
+# --- answers that may be free ---
+
+CALLS: Final = ("<tool_call>", "<function=")
+
+
+@pytest.mark.parametrize("said", ['<tool_call>{"x"}<end', "<function=f>1", "<tool_call><function=f>"])
+def test_an_answer_that_begins_with_a_free_mark_is_free(said: str) -> None:
+    question = replace(QUESTION, json_schema='{"type": "object"}', free_marks=CALLS)
+    events = answer(question, FakeModel(answering(said)))
+    assert text_of(events) == said
+    assert not finish_of(events).usage.is_incomplete
+
+
+def test_another_answer_is_bound_and_has_no_free_mark_further_on() -> None:
+    question = replace(QUESTION, json_schema='{"enum": ["<", "a<b"]}', free_marks=CALLS)
+    assert text_of(answer(question, FakeModel(answering('"a<tool_call>')))) == '"a<b"'
+
+
+def test_a_mark_that_was_begun_is_written_out() -> None:
+    question = replace(QUESTION, json_schema='{"type": "object"}', free_marks=("<tool_call>",))
+    assert text_of(answer(question, FakeModel(answering("<to be or not")))).startswith("<tool_call>")
+
+
+def test_an_answer_that_ends_within_a_mark_is_not_complete() -> None:
+    question = replace(QUESTION, json_schema='{"type": "object"}', free_marks=CALLS, max_tokens=3)
+    assert finish_of(answer(question, FakeModel(answering("<tool_call>")))).usage.is_incomplete
+
+
+def test_a_mark_with_which_the_grammar_goes_on_does_not_make_free() -> None:
+    question = replace(QUESTION, json_schema='{"type": "array", "maxItems": 0}', free_marks=("[CALLS]",))
+    assert json.loads(text_of(answer(question, FakeModel(answering("[CALLS]"))))) == []
+
+
+@pytest.mark.parametrize("said", ["{}", "<tool_call>x"])
+def test_a_call_or_a_bound_text_follows_a_thought(said: str) -> None:
+    model = thinking_model(f"<think>\nSo.\n</think>\n\n{said}", QWEN3, "assistant\n")
+    events = answer(replace(QUESTION, json_schema='{"type": "object"}', free_marks=CALLS), model)
+    assert (thought_of(events), text_of(events)) == ("So.", said)
+
+
 # --- thoughts ---
 
 

@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.serve.openai.asking import CHAT, TEXT, Asker, said
+from tests.serve.openai.asking import CHAT, MODEL, TEXT, Asker, said
 from tui_llama.chat import StopReason
+from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.events import Failed, GrammarProgress
 
 SCHEMA = {"type": "object", "properties": {"b": {"type": "string"}, "a": {"const": None}}}
@@ -55,6 +57,38 @@ async def test_tools_that_may_not_be_called_forbid_no_schema() -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
     answer = await asker.ask(tools=tools, tool_choice="none", response_format={"type": "json_object"})
     assert answer.status == 200
+
+
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+MARKS = {"hermes": ("<tool_call>", "<function="), "mistral": ("[TOOL_CALLS]",)}
+
+
+def model_with(*marks: str) -> ModelInfo:
+    return msgspec.structs.replace(MODEL, template_marks=marks)
+
+
+@pytest.mark.parametrize("fields", [{"response_format": {"type": "json_object"}}, {"json_schema": {"type": "object"}}])
+@pytest.mark.parametrize("marks", MARKS.values())
+async def test_beside_tools_an_answer_fits_the_schema_or_is_a_call(marks: tuple[str, ...], fields: Any) -> None:
+    asker = Asker([said("{}")], model_with(marks[0]))
+    answer = await asker.ask(tools=TOOLS, **fields)
+    assert answer.status == 200, answer.body
+    assert json.loads(asker.request.json_schema) == {"type": "object"}
+    assert asker.request.free_marks == marks
+
+
+@pytest.mark.parametrize("marks", [("<|python_tag|>",), ()])
+async def test_beside_tools_a_schema_is_refused_where_no_mark_tells_calls(marks: tuple[str, ...]) -> None:
+    asker = Asker([said("{}")], model_with(*marks))
+    answer = await asker.ask(tools=TOOLS, response_format={"type": "json_object"})
+    assert (answer.status, answer.json["error"]["param"]) == (400, "response_format")
+    assert "no mark tells" in answer.json["error"]["message"]
+
+
+async def test_without_a_schema_nothing_is_said_of_marks() -> None:
+    asker = Asker([said("{}")])
+    await asker.ask(tools=TOOLS)
+    assert asker.request.free_marks == ()
 
 
 async def test_a_grammar_that_cannot_be_compiled_is_the_requests_fault() -> None:

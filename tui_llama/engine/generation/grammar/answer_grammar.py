@@ -4,10 +4,15 @@ A grammar binds the text of an answer and not the thought before it: a thought i
 model that may think freely answers better. So at the beginning the mark of a thought is allowed beside what the grammar
 allows. A thought is free, but the answer cannot end in it. Behind it, the white space of the model's template may come
 first, which is no part of the text either.
+
+A text that begins with a mark of the request's, such as that of a tool call, is free as a whole: the model writes calls
+in a form of its own. While nothing of the text is there, the first token of such a mark is allowed, too, unless the
+grammar could go on with it; the rest of the mark must follow.
 """
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -30,6 +35,8 @@ class _Part(Enum):
     THOUGHT = auto()
     GAP = auto()
     TEXT = auto()
+    MARK = auto()
+    FREE = auto()
 
 
 class AnswerGrammar:
@@ -41,6 +48,7 @@ class AnswerGrammar:
         tokenizer: The model's.
         form: How the model writes thoughts; None: it writes none.
         may_think: Whether it may begin a thought.
+        free_marks: The texts with one of which the answer may begin and is then free.
     """
 
     def __init__(
@@ -51,6 +59,7 @@ class AnswerGrammar:
         form: ThoughtForm | None,
         *,
         may_think: bool,
+        free_marks: Sequence[str] = (),
     ) -> None:
         self._matcher = matcher
         self._tokenizer = tokenizer
@@ -60,6 +69,7 @@ class AnswerGrammar:
         self._opening = self._opening_tokens(form, may_think=may_think)
         self._gap = self._gap_tokens(form)
         self._not_in_thoughts = sorted(tokenizer.end_of_generation | self._closing_with_text(form))
+        self._marks = [tokens for mark in free_marks if (tokens := self._mark_tokens(mark))]
         self._part = _Part.TEXT
 
     def begin(self, *, is_thinking: bool, is_before_text: bool) -> None:
@@ -70,7 +80,9 @@ class AnswerGrammar:
     @property
     def is_complete(self) -> bool:
         """True if the grammar accepts the text so far."""
-        return self._part not in (_Part.OPENING, _Part.THOUGHT) and self._matcher.is_accepting()
+        if self._part in (_Part.OPENING, _Part.THOUGHT, _Part.MARK):
+            return False
+        return self._part is _Part.FREE or self._matcher.is_accepting()
 
     @property
     def can_only_end(self) -> bool:
@@ -91,6 +103,10 @@ class AnswerGrammar:
         Raises:
             EngineError: no token may be next, or it takes too much to find out.
         """
+        if self._part is _Part.FREE:
+            return logits
+        if self._part is _Part.MARK:
+            return _only(logits, *(mark[0] for mark in self._marks))
         if self._part is _Part.OPENING:
             return _only(logits, self._opening[0])
         if self._part is _Part.THOUGHT:
@@ -106,6 +122,7 @@ class AnswerGrammar:
             allowed = self._allowed(len(logits))
         if self._part is _Part.GAP and self._gap:
             allowed[self._gap[0]] = True
+        allowed[[mark[0] for mark in self._marks]] = True
         masked = np.full_like(logits, -np.inf)
         np.copyto(masked, logits, where=allowed)
         return masked
@@ -127,8 +144,13 @@ class AnswerGrammar:
             self._part = _Part.OPENING if self._opening else _Part.THOUGHT
         elif self._part is _Part.THOUGHT:
             self._part = _Part.THOUGHT if is_before_text else _Part.GAP
+        elif self._part is not _Part.FREE and any(mark[0] == token_id for mark in self._marks):
+            self._marks = [mark[1:] for mark in self._marks if mark[0] == token_id]
+            self._part = _Part.MARK if all(self._marks) else _Part.FREE
+        elif self._part is _Part.FREE:
+            return
         elif self._part is not _Part.GAP or not self._is_gap(token_id):
-            self._part = _Part.TEXT
+            self._part, self._marks = _Part.TEXT, []
             self._consume(token_id)
 
     def draft(self, guesses: list[int], most: int) -> list[int]:
@@ -145,6 +167,8 @@ class AnswerGrammar:
     @property
     def _is_bound(self) -> bool:
         """True if the next token must be one of the text."""
+        if self._marks:
+            return False
         match self._part:
             case _Part.BEGINNING:
                 return not self._opening
@@ -187,6 +211,11 @@ class AnswerGrammar:
         is_text = self._matcher.validate_tokens(opening[:1]) > 0
         return deque() if is_text else deque(opening)
 
+    def _mark_tokens(self, mark: str) -> list[int]:
+        """Returns the tokens of a mark; none if the text that the grammar wants may begin with its first one."""
+        tokens = self._tokens(mark)
+        return [] if self._matcher.validate_tokens(tokens[:1]) else tokens
+
     def _gap_tokens(self, form: ThoughtForm | None) -> deque[int]:
         """Returns the white space that the template writes between a thought and the text."""
         between = "" if form is None or form.has_channels else form.between.partition(form.closing)[2]
@@ -206,7 +235,7 @@ class AnswerGrammar:
         return self._tokenizer.tokenize(text, parse_special=True, continues=True) if text else []
 
 
-def _only(logits: Logits, token_id: int) -> Logits:
+def _only(logits: Logits, *token_ids: int) -> Logits:
     masked = np.full_like(logits, -np.inf)
-    masked[token_id] = logits[token_id]
+    masked[[*token_ids]] = logits[[*token_ids]]
     return masked

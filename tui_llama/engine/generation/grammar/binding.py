@@ -33,6 +33,7 @@ def bind_answer(
     thinking: Thinking,
     prompt_ids: Sequence[int],
     given_ids: Sequence[int],
+    free_marks: Sequence[str] = (),
 ) -> AnswerGrammar:
     """Returns the grammar of an answer behind what is given of it.
 
@@ -44,12 +45,15 @@ def bind_answer(
         thinking: Whether it may think first.
         prompt_ids: The tokens before the answer.
         given_ids: The tokens of the answer so far.
+        free_marks: The texts with one of which an answer may begin that is free.
 
     Raises:
         EngineError: the grammar does not allow what is given.
     """
     may_think = thinking is not Thinking.OFF or bool(given_ids)
-    bound = AnswerGrammar(grammars.matcher(source), grammars.token_count, tokenizer, form, may_think=may_think)
+    bound = AnswerGrammar(
+        grammars.matcher(source), grammars.token_count, tokenizer, form, may_think=may_think, free_marks=free_marks
+    )
     text = AnswerText(tokenizer, (), form, prompt_ids)
     bound.begin(is_thinking=text.is_thinking, is_before_text=text.is_before_text)
     for token_id in given_ids:

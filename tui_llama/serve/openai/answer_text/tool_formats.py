@@ -57,6 +57,11 @@ class ToolFormat(Protocol):
         ...
 
     @property
+    def begins_with_mark(self) -> bool:
+        """False if models of the family are taught to write calls without a mark."""
+        ...
+
+    @property
     def closing_mark(self) -> str:
         """The text that closes a call, and that may be missing at the end of an answer; "" if there is none."""
         ...
@@ -87,7 +92,7 @@ class HermesFormat:
     _START, _END = "<tool_call>", "</tool_call>"
     _NAME_START, _NAME_END, _FUNCTION_END = "<function=", ">", "</function>"
     _PARAMETER = re.compile(r"<parameter=([^>]+)>(.*?)</parameter>", re.DOTALL)
-    marks, closing_mark = (_START, _NAME_START), _END
+    marks, closing_mark, begins_with_mark = (_START, _NAME_START), _END, True
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
@@ -137,7 +142,7 @@ class HermesFormat:
 class MistralFormat:
     """The two formats of Mistral. Its mark is a control token, so both are also found without it."""
 
-    marks, closing_mark = ("[TOOL_CALLS]",), ""
+    marks, closing_mark, begins_with_mark = ("[TOOL_CALLS]",), "", True
     _NAMED = re.compile(r"\s*([\w.-]+)(?:\[CALL_ID\](\w+))?(?:\[ARGS\])?\s*(?=\{)")
     _MAY_BE_NAMED = re.compile(r"\s*[\w.-]*(?:\[[\w\[\]]*)?\s*")
 
@@ -190,7 +195,7 @@ class MistralFormat:
 class LlamaFormat:
     """The format of Llama 3: JSON with `parameters`, with or without its mark, which is a control token."""
 
-    marks, closing_mark = ("<|python_tag|>",), ""
+    marks, closing_mark, begins_with_mark = ("<|python_tag|>",), "", False
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

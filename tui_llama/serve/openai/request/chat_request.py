@@ -71,7 +71,7 @@ def _reply(
     asked_of_tokens: int | None,
 ) -> ReplyRequest:
     sampling, given = asked_sampling(body, settings, model)
-    values, bound = _template_values(body), _bound(body)
+    values, bound = _template_values(body), asked_grammar(body)
     return ReplyRequest(
         turn=turn,
         messages=messages,
@@ -90,20 +90,27 @@ def _reply(
         thinking_tokens=most_thinking_tokens(body, settings.thinking_tokens),
         json_schema=bound.json_schema,
         grammar=bound.grammar,
+        free_marks=_call_marks(body, bound, tool_format(model.template_marks, _tools(body.tools))),
     )
 
 
-def _bound(body: ChatBody) -> AskedGrammar:
-    """Returns what binds the answer.
+def _call_marks(body: ChatBody, bound: AskedGrammar, calls: ToolFormat | None) -> tuple[str, ...]:
+    """Returns the marks with one of which an answer may begin that is a call of a tool and not bound.
 
     Raises:
-        ApiError: that is wrong, or the answer may be a call of a tool, which has a form of its own.
+        ApiError: what binds the answer cannot stand beside tools: a grammar, which llama-server refuses there, too, or
+            a schema where the model's family writes calls without a mark, or in a way that is not known.
     """
-    bound = asked_grammar(body)
-    if any(bound) and body.tools and body.tool_choice != "none":
-        name = "response_format" if body.response_format is not None else "grammar" if bound.grammar else "json_schema"
-        raise unsupported(name, f"{name} binds the text of an answer and so forbids tools. Ask without them.")
-    return bound
+    if not any(bound) or not body.tools or body.tool_choice == "none":
+        return ()
+    if bound.grammar:
+        raise unsupported("grammar", "grammar binds the text of an answer and so forbids tools. Ask without them.")
+    if calls is None or not calls.begins_with_mark:
+        name = "json_schema" if body.response_format is None else "response_format"
+        raise unsupported(
+            name, f"{name} forbids tools with this model, whose calls no mark tells from an answer. Ask without them."
+        )
+    return calls.marks
 
 
 def _continuation(reply: ReplyRequest, is_continued: bool) -> CompleteRequest:
