@@ -80,7 +80,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
         name: `general.name`; empty where the file has none.
         architecture: `general.architecture`.
         refusal: The reason why this engine cannot run it, one line; empty if it can, as far as the header tells.
-        quantization: The type of most of its matrices.
+        quantization: What people call its mixture of types, such as Q4_K_M, else the type of most of its matrices.
         parameter_count: Elements of all tensors.
         file_bytes: Size of the file.
         weight_bytes: Size of its weights in memory.

@@ -147,7 +147,7 @@ def test_a_model_without_a_template_gets_a_plain_one_and_a_notice(tmp_path: Path
     assert template.source == "plain"
     assert "no chat template" in template.notices[0]
     assert template.render(WITH_SYSTEM) == "Be brief\n\nUser: Hello\nAssistant:"
-    assert template.stop_texts_of("plain") == ("\nUser:",)
+    assert template.stop_texts_of("plain") == ("\nUser:", "\nAssistant:")
 
 
 def test_the_plain_template_writes_answers_as_they_were_generated(tmp_path: Path) -> None:

@@ -163,7 +163,8 @@ PLAIN_TEMPLATE = """\
 {%- endif %}
 {% endfor %}
 {% if add_generation_prompt %}Assistant:{% endif %}"""
-PLAIN_STOP_TEXTS = ("\nUser:",)
+PLAIN_STOP_TEXTS = ("\nUser:", "\nAssistant:")
+"""A model that was not trained to chat goes on with the conversation: both names begin another turn."""
 
 
 def _with(source: str, **values: str | bool) -> str:
