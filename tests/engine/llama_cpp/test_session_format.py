@@ -22,11 +22,12 @@ from tui_llama.engine.llama_cpp.session_format import (
     Plane,
     SessionHead,
     StoredState,
+    session_group,
 )
 from tui_llama.engine.llama_cpp.session_reader import read_llama_session
 from tui_llama.engine.llama_cpp.session_writer import write_llama_session
-from tui_llama.engine.state_shape import StateShape
-from tui_llama.errors import CallerError, ResultFileError, ShapeMismatchError, StateFileError
+from tui_llama.engine.state_shape import LayerGroup, StateShape
+from tui_llama.errors import CallerError, EngineError, ResultFileError, ShapeMismatchError, StateFileError
 
 SHAPE = StateShape.uniform(layer_count=2, kv_heads=2, head_dim=4)
 TOKENS = 3
@@ -696,3 +697,17 @@ def test_a_quantised_cache_has_no_sessions(path: Path) -> None:
         read_llama_session(path, ARCHITECTURE, shape, MOST_TOKENS, VOCAB_SIZE)
     with pytest.raises(CallerError, match="not q8_0"):
         write_llama_session(path, SessionHead(10, ARCHITECTURE, shape, state.token_ids), state.layers)
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        (LayerGroup((0, 1), 2, 4, 4, window=8),),
+        (LayerGroup((0,), 2, 4, 4), LayerGroup((1,), 1, 4, 4)),
+        (LayerGroup((0, 1), 1, 12, 0),),
+    ],
+)
+def test_models_of_which_there_are_no_sessions_are_told_what_to_take_instead(groups: tuple[LayerGroup, ...]) -> None:
+    with pytest.raises(EngineError, match="layers are all alike and see all tokens") as refused:
+        session_group(StateShape(groups, "f16"))
+    assert "text of the chat" in refused.value.hint

@@ -140,6 +140,6 @@ def session_group(shape: StateShape) -> LayerGroup:
     if len(shape.groups) > 1 or group.window or group.key_dim != group.value_dim:
         raise EngineError(
             "sessions of llama.cpp are read and written only for models whose layers are all alike and see all tokens",
-            "Continue the chat here, or copy its text.",
+            "Take the text of the chat along instead; it is read again there.",
         )
     return group

@@ -290,3 +290,39 @@ def test_blocks_that_predict_several_tokens_are_no_layers(read: Read) -> None:
     assert len(sizes.layers) == 1
     with pytest.raises(ModelFileError, match="leave none to write with"):
         read({"llama.nextn_predict_layers": integer(2)})
+
+
+SHARING: Mapping[str, Setting] = {
+    "block_count": integer(3),
+    "attention.sliding_window": integer(8),
+    "attention.sliding_window_pattern": [False, False, False],
+    "attention.shared_kv_layers": integer(1),
+    "embedding_length_per_layer_input": integer(0),
+}
+
+
+def test_a_layer_that_stores_nothing_reads_from_the_last_that_does(tmp_path: Path) -> None:
+    assert [layer.kv_source for layer in read_as(tmp_path, "gemma4", SHARING).layers] == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"attention.head_count_kv": [4, 4, 1]}, "head_count_kv"),
+        ({"attention.head_count_kv": [4, 1, 4]}, "head_count_kv"),
+        ({"attention.head_count": [4, 4, 8], "attention.head_count_kv": [4, 4, 4]}, "key_length"),
+        (
+            {
+                "attention.head_count": [4, 4, 8],
+                "attention.head_count_kv": [4, 4, 4],
+                "attention.key_length": integer(16),
+            },
+            "value_length",
+        ),
+    ],
+)
+def test_a_layer_that_reads_keys_and_values_of_other_sizes_is_refused(
+    tmp_path: Path, changes: Mapping[str, Setting], key: str
+) -> None:
+    with pytest.raises(ModelFileError, match=rf"attention\.{key}': layer 2 reads keys and values of layer 1"):
+        read_as(tmp_path, "gemma4", {**SHARING, **changes})

@@ -5,6 +5,7 @@ Unknown keys are ignored; a missing key is named in the error. `plan/architectur
 Source: llama.cpp, src/llama-model.cpp (`load_hparams`) and src/llama-arch.cpp.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -140,7 +141,25 @@ def _layers(keys: Keys, architecture: Architecture, context_length: int) -> tupl
                 experts=experts[layer],
             )
         )
+    _check_sources(keys, layers)
     return tuple(layers)
+
+
+def _check_sources(keys: Keys, layers: Sequence[LayerSizes]) -> None:
+    """Checks that keys and values that a layer reads from another one have the sizes that it expects."""
+    for number, layer in enumerate(layers):
+        source = layers[layer.kv_source]
+        for key, name in (
+            ("head_count_kv", "kv_head_count"),
+            ("key_length", "head_dim"),
+            ("value_length", "value_dim"),
+        ):
+            own, stored = getattr(layer, name), getattr(source, name)
+            if own != stored:
+                what = (
+                    f"layer {number} reads keys and values of layer {layer.kv_source}, but has {own} and not {stored}"
+                )
+                raise keys.refuse(f"attention.{key}", what)
 
 
 def _context_length(keys: Keys) -> int:
