@@ -76,6 +76,14 @@ def test_of_equal_scores_the_lower_number_is_chosen_and_no_number_is_never_left_
     assert set(broken.chosen[0].tolist()) <= set(range(6))
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_a_score_that_is_no_number_chooses_after_all_others(place: int) -> None:
+    logits = np.array([[1.0, -2.0, 3.0, -np.inf]], np.float32)
+    order = [each for each in (2, 0, 1, 3) if each != place] + [place]
+    logits[0, place] = np.nan
+    assert route(logits, ExpertSizes(4, 4, 16, "sigmoid", selects_by_logits=True)).chosen.tolist() == [order]
+
+
 def test_groups_hold_the_rows_of_each_expert_in_the_order_of_the_tokens() -> None:
     sizes = ExpertSizes(10, 3, 16)
     routing = route(random(7, 10), sizes, first=2)

@@ -80,10 +80,15 @@ def _sigmoid(source: int, target: int, count: int) -> None:
 
 @helper
 def _best(scores: Any, free: Any, count: int) -> int:
-    """Returns the number of the greatest score that is free, the first of equal ones; -1 if none is free."""
+    """Returns the number of the greatest score that is free, the first of equal ones; -1 if none is free.
+
+    One that is no number, and so not equal to itself, comes after all others.
+    """
     best = -1
     for i in range(count):
-        if free[i] and (best < 0 or scores[i] > scores[best]):
+        if free[i] and (
+            best < 0 or scores[i] > scores[best] or (scores[best] != scores[best] and scores[i] == scores[i])
+        ):
             best = i
     return best
 
