@@ -6,6 +6,8 @@ engine reads nearly as fast as the machine can. In each layer it does some work 
 size; this shows only in very small models. With these two figures, the estimate is within a twentieth of what
 `benchmarks/compare.py` measured for eight models of 0.6 and 1.2 billion parameters (AMX). On a machine with AVX2, two
 of them wrote 15 and 20 % slower than estimated, and the starter 15 % faster.
+
+Experts that do not fit into memory stay in the file. Such a mixture can run, but the disk decides how fast.
 """
 
 from typing import Final, Protocol
