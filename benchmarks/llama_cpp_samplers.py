@@ -14,7 +14,7 @@ from typing import Any
 import llama_cpp
 
 
-def main() -> None:
+def run_samplers() -> None:
     """Reads the cases and writes what the samplers did."""
     asked = json.load(sys.stdin)
     llama_cpp.llama_backend_init()
@@ -65,4 +65,4 @@ def _sampler(name: str, arguments: list[Any], vocabulary: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    run_samplers()
