@@ -243,19 +243,23 @@ def cap_scores(_: Any, scores: Any, cap: Any) -> Any:
     return types.void(types.int64, types.float32), generate
 
 
-@intrinsic
-def add_distances(_: Any, scores: Any, slope: Any, first: Any) -> Any:
-    """Adds slope · distance to the 64 float32 at `scores`, whose distances are `first`, `first` + 1 and so on."""
+@step
+def add_distances(b: Builder, scores: Value, slope: Value, first: Value) -> None:
+    """Adds slope · distance to the scores of one row's 64 positions, in units of log 2.
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-        base, slope, first = pointer(b, arguments[0]), *(simd.splat(b, number) for number in arguments[1:])
-        for t in range(_TILES):
-            lane = ir.Constant(vector(F32), [float(simd.LANES * t + i) for i in range(simd.LANES)])
-            score = simd.load(b, base, VECTOR_BYTES * t, F32)
-            simd.store(b, simd.fma(b, slope, b.fadd(first, lane), score), base, VECTOR_BYTES * t)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.float32, types.float32), generate
+    Args:
+        b: Builder that receives the code.
+        scores: float32 (64,), changed.
+        slope: Address of a float32, the slope of the row's head.
+        first: Distance of the first position from the row's own, below 0 where it is before it.
+    """
+    base = pointer(b, scores)
+    steepness = b.fmul(simd.load_splat(b, pointer(b, slope), 0, F32), constant(F32, LOG2_E))
+    distance = simd.splat(b, b.sitofp(first, F32))
+    for t in range(_TILES):
+        lane = ir.Constant(vector(F32), [float(simd.LANES * t + i) for i in range(simd.LANES)])
+        score = simd.load(b, base, VECTOR_BYTES * t, F32)
+        simd.store(b, simd.fma(b, steepness, b.fadd(distance, lane), score), base, VECTOR_BYTES * t)
 
 
 @step

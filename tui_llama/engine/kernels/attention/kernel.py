@@ -100,11 +100,9 @@ def _restrict(row: Any, scores: int, kv_head: int, position: int, first_row: int
             cap_scores(scores + r * SCORE_BYTES, np.float32(row.soft_cap * np.float32(LOG2_E)))
     group = row.heads // row.kv_heads
     if row.slopes != 0:
-        slopes = float32_at(np.uintp(row.slopes))
         for r in range(rows):
             head, own = kv_head * group + (first_row + r) % group, position + (first_row + r) // group
-            slope = slopes[head] * np.float32(LOG2_E)
-            add_distances(scores + r * SCORE_BYTES, slope, np.float32(block_start - own))
+            add_distances(scores + r * SCORE_BYTES, np.int64(row.slopes) + 4 * head, block_start - own)
     first, last = position + first_row // group, position + (first_row + rows - 1) // group
     if first < block_start + BLOCK_POSITIONS - 1 or _first_seen(row, last) > block_start:
         for r in range(rows):
