@@ -51,6 +51,7 @@ MIMO2: Mapping[str, Key] = {
 }  # fmt: skip
 GROK_2: Mapping[str, Key] = {
     "attention.output_scale": 0.4, "attn_logit_softcapping": 1.5, "final_logit_softcapping": 2.0, "logit_scale": 0.7,
+    "router_logit_softcapping": 0.5, "attention.temperature_length": 16,
     "embedding_scale": 3.0, "rope.scaling.type": "yarn", "rope.scaling.factor": 4.0,
     "rope.scaling.original_context_length": 64,
 }  # fmt: skip
