@@ -42,14 +42,14 @@ contracts: $(VENV)/installed-dev
 # One process of tests for each processor; whoever has finished takes over what another has still to do.
 # Among many processors most would only wait for the longest test.
 # One file, one test: .venv/bin/pytest tests/chats/test_store.py -k kill
+# The report of the slowest tests shows where the time went when CI comes near its limit.
 TEST_PROCESSES = --numprocesses=logical --maxprocesses=8 --dist=worksteal
 test: $(VENV)/installed-dev
-	$(BIN)/pytest $(TEST_PROCESSES)
+	$(BIN)/pytest $(TEST_PROCESSES) --durations=10
 
-# What CI has no time for: the same tests of stored prompts with many more tries, and how fast they are stored and loaded.
+# What CI has no time for: all tests with many more tries (tests/scale.py), and how fast prompts are stored and loaded.
 release-check: $(VENV)/installed-dev
-	TUI_LLAMA_RELEASE_CHECK=1 $(BIN)/pytest tests/engine/test_state_file.py tests/engine/prompt_cache tests/engine/gguf/test_hostile_files.py \
-		tests/engine/model/test_resume.py tests/engine/model/test_reuse.py tests/engine/model/test_replies_from_disk.py
+	TUI_LLAMA_RELEASE_CHECK=1 $(BIN)/pytest $(TEST_PROCESSES)
 	$(BIN)/python -m benchmarks.prompt_cache
 
 format: $(VENV)/installed-dev
