@@ -16,6 +16,7 @@ from tests.every_kernel import every_kernel
 from tests.fakes.clock import Clock
 from tests.parsed_styles import share_parsed_styles
 from tests.patience import let_pilots_wait
+from tests.scale import scaled
 from tui_llama import paths
 from tui_llama.bench.machine_limits import HAS_TILE_MULTIPLIER
 from tui_llama.chats.store import Store
@@ -43,6 +44,7 @@ share_parsed_styles()
 # A shared machine is sometimes slow, which is not a failure of the code.
 hypothesis.settings.register_profile(
     "suite",
+    max_examples=scaled(40, 400),
     deadline=None,
     print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.scale import scaled
 from tui_llama.text_safety import (
     DIRECTION_SYMBOL,
     SEQUENCE_LIMIT,
@@ -60,7 +61,7 @@ def is_safe(character: str) -> bool:
 
 @pytest.mark.slow
 @given(HOSTILE)
-@settings(max_examples=1000)
+@settings(max_examples=scaled(200, 5000))
 def test_what_passes_is_safe_and_passes_again_unchanged(text: str) -> None:
     safe = sanitize(text)
 
@@ -71,7 +72,7 @@ def test_what_passes_is_safe_and_passes_again_unchanged(text: str) -> None:
 
 @pytest.mark.slow
 @given(HOSTILE, st.data())
-@settings(max_examples=1000)
+@settings(max_examples=scaled(200, 5000))
 def test_it_does_not_matter_where_the_text_is_cut(text: str, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     chunks = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
@@ -81,7 +82,7 @@ def test_it_does_not_matter_where_the_text_is_cut(text: str, data: st.DataObject
 
 @given(st.text(st.characters(exclude_categories=("C", "Zl", "Zp"))))
 @example("👩‍👩‍👧‍👦 👍🏽 🏳️‍🌈 é\u0301 漢字 かな שָׁלוֹם السلام می‌خواهم नमस्ते a\u00adb")
-@settings(max_examples=300)
+@settings(max_examples=scaled(100, 2000))
 def test_what_people_write_passes_unchanged(text: str) -> None:
     assert sanitize(text) == text
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.chat_app import MODEL, spoken
+from tests.scale import scaled
 from tests.turn.test_driver import OTHER_MODEL, Driven
 from tui_llama import conversation as c
 from tui_llama.chat import Role
@@ -197,7 +198,7 @@ async def play(sequence: list[tuple[str, int]], *, quits: bool) -> None:
     await played.finish(quits=quits)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=scaled(50, 500))
 @given(STEPS, st.booleans())
 def test_in_any_sequence_every_chat_has_its_own_answers_and_the_store_has_what_is_shown(
     sequence: list[tuple[str, int]], quits: bool

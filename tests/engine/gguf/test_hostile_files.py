@@ -149,7 +149,9 @@ hostile_tensors = st.builds(
     data=st.binary(max_size=100),
     wrong_count=st.none() | st.integers(-(2**63), 2**63 - 1),
 )
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=scaled(100, 2000), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_hostile_headers_are_read_or_refused(
     tmp_path: Path, entries: list[bytes], tensors: list[bytes], data: bytes, wrong_count: int | None
 ) -> None:

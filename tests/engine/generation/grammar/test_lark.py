@@ -10,6 +10,7 @@ from llguidance import LLMatcher
 
 from tests.fakes.fake_model import byte_tokenizer
 from tests.naive.grammars import accepts
+from tests.scale import scaled
 from tui_llama.engine.generation.grammar.gbnf import Grammar, read_gbnf
 from tui_llama.engine.generation.grammar.lark import lark_of
 from tui_llama.engine.generation.grammar.schema import schema_grammar
@@ -48,7 +49,7 @@ def takes(matcher: LLMatcher, text: str) -> bool:
 
 
 @given(root=RULE, x=RULE, y=RULE, texts=st.lists(st.sampled_from(SHORT_TEXTS), min_size=30, max_size=30, unique=True))
-@settings(max_examples=60)
+@settings(max_examples=scaled(30, 300))
 def test_it_accepts_the_same_texts(root: str, x: str, y: str, texts: list[str]) -> None:
     grammar = read_gbnf(f"root ::= {root}\nx ::= {x}\ny ::= {y}\n")
     try:
