@@ -3,6 +3,7 @@
 import errno
 import random
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import pytest
 
@@ -51,10 +52,13 @@ def saved_turns(turns: Sequence[Sequence[int]]) -> Callable[[SimulatedDisk], Non
     return save
 
 
-@pytest.mark.parametrize("turns", SCRIPTS)
-def test_after_every_power_cut_what_was_promised_is_there_and_the_chat_goes_on(turns: Sequence[Sequence[int]]) -> None:
+# Of the longer scripts every eighth power cut in CI, and every one before a release.
+@pytest.mark.parametrize(("turns", "step"), [(SCRIPTS[0], scaled(8, 1)), (SCRIPTS[1], 1), (SCRIPTS[2], scaled(8, 1))])
+def test_after_every_power_cut_what_was_promised_is_there_and_the_chat_goes_on(
+    turns: Sequence[Sequence[int]], step: int
+) -> None:
     count = 0
-    for state in every_crash_point(saved_turns(turns)):
+    for state in islice(every_crash_point(saved_turns(turns)), 0, None, step):
         count += 1
         promised, cache = len(state.marks), cache_on(state)
         if count % 4 == 0:  # what comes out as it was is promised anew, whatever the power cut has torn
@@ -67,7 +71,7 @@ def test_after_every_power_cut_what_was_promised_is_there_and_the_chat_goes_on(t
             for turn in turns:
                 cache.save(OWNER, EXPECTED[tuple(turn)])
             assert [stored(state, turn) for turn in turns] == [len(turn) for turn in turns], state.history
-    assert count > 1000
+    assert count > 1000 // step
 
 
 def some_turns(chance: random.Random) -> list[list[int]]:
