@@ -19,7 +19,7 @@ PROGRAM = Path(tui_llama.__file__).parent
 PLANNED = [
     ops.EMBED,
     *(ops.RMS_NORM, ops.SWIGLU, ops.ROTATE_QUERIES, ops.STORE_KEYS, ops.STORE_VALUES, ops.ATTENTION),
-    *(ops.CLAMPED_SWIGLU, ops.GATE_BY_SIGMOID, ops.WEIGH),
+    *(ops.CLAMPED_SWIGLU, ops.GATE_BY_SIGMOID, ops.WEIGH, ops.WEIGH_HEADS),
     *ops.EXPERTS,
     *ops.FILE_EXPERTS,
     *map(ops.quantization, (32, 256)),

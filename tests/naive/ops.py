@@ -6,17 +6,16 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 
-def rms_norm(x: Array, weight: Array, epsilon: float) -> Array:
+def rms_norm(x: Array, weight: Array, epsilon: float, bias: Array | float = 0.0) -> Array:
     """Computes the root-mean-square norm over the last axis."""
     mean: Array = (x**2).mean(axis=-1, keepdims=True)
-    out: Array = x / np.sqrt(mean + epsilon) * weight
+    out: Array = x / np.sqrt(mean + epsilon) * weight + bias
     return out
 
 
-def layer_norm(x: Array, weight: Array, bias: Array | float, epsilon: float) -> Array:
+def layer_norm(x: Array, weight: Array, epsilon: float, bias: Array | float = 0.0) -> Array:
     """Computes the norm over the last axis that subtracts the mean too."""
-    out: Array = rms_norm(x - x.mean(axis=-1, keepdims=True), weight, epsilon) + bias
-    return out
+    return rms_norm(x - x.mean(axis=-1, keepdims=True), weight, epsilon, bias)
 
 
 def rotate(x: Array, angles: Array, neighbours: bool) -> Array:
@@ -100,6 +99,30 @@ def gelu(x: Array) -> Array:
 def relu_squared(x: Array) -> Array:
     """Computes the square of the positive part."""
     out: Array = np.maximum(x, 0.0) ** 2
+    return out
+
+
+def relu(x: Array) -> Array:
+    """Computes the positive part."""
+    return np.maximum(x, 0.0)
+
+
+def softplus(x: Array) -> Array:
+    """Computes ln(1 + exp(x))."""
+    out: Array = np.logaddexp(0.0, x)
+    return out
+
+
+def xielu(x: Array, below: float, above: float, slope: float, highest: float) -> Array:
+    """Computes the activation of Apertus: above · x² + slope · x above 0, an exponential below."""
+    grown = below * (np.expm1(np.minimum(x, highest)) - x)
+    out: Array = np.where(x > 0.0, above * x**2, grown) + slope * x
+    return out
+
+
+def limited_swiglu(gates: Array, ups: Array, limit: float) -> Array:
+    """Computes silu(gates) × ups, the first at most the limit, the second within it."""
+    out: Array = np.minimum(gates * sigmoid(gates), limit) * np.clip(ups, -limit, limit)
     return out
 
 

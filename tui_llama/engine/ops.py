@@ -73,14 +73,28 @@ GEGLU: Final = _planned("gating", "geglu")
 """GEGLU: gelu(gates) × ups."""
 GATE_BY_SIGMOID: Final = _planned("gating", "gate_by_sigmoid")
 """sigmoid(gates) × values."""
+REGLU: Final = _planned("gating", "reglu")
+"""ReGLU: relu(gates) × ups."""
+GATE_BY_RELU_SQUARED: Final = _planned("gating", "gate_by_relu_squared")
+"""relu(gates)² × ups."""
+LIMITED_SWIGLU: Final = _planned("gating", "limited_swiglu")
+"""SwiGLU whose two factors have a limit."""
 CLAMPED_SWIGLU: Final = _planned("gating", "clamped_swiglu")
 """SwiGLU with limits: gates · sigmoid(1.702 · gates) × (ups + 1), as in gpt-oss."""
 WEIGH: Final = _planned("gating", "weigh")
 """Multiplies rows by the sigmoid of a number each."""
+WEIGH_HEADS: Final = _planned("gating", "weigh_heads")
+"""Multiplies each head of rows by a number of its own."""
 GELU: Final = _planned("gating", "gelu")
 """GELU of rows, in place."""
 RELU_SQUARED: Final = _planned("gating", "relu_squared")
 """The square of the positive part of rows, in place."""
+XIELU: Final = _planned("gating", "xielu")
+"""xIELU of rows, in place."""
+SIGMOID: Final = _planned("gating", "sigmoid")
+"""The sigmoid of rows, in place."""
+SOFTPLUS: Final = _planned("gating", "softplus")
+"""ln(1 + exp(x)) of rows, in place."""
 SCALE_AND_CAP: Final = _planned("gating", "scale_and_cap")
 """Multiplies rows and limits them, in place."""
 LIMIT: Final = _planned("gating", "limit")
@@ -144,7 +158,14 @@ _PLAN_OPERATIONS: Final = {
             GATE_BY_SIGMOID,
             GELU,
             RELU_SQUARED,
+            XIELU,
+            SIGMOID,
+            SOFTPLUS,
+            REGLU,
+            GATE_BY_RELU_SQUARED,
+            LIMITED_SWIGLU,
             WEIGH,
+            WEIGH_HEADS,
             SCALE_AND_CAP,
             LIMIT,
         ),

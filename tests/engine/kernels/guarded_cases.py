@@ -70,7 +70,7 @@ def _read_positions(memory: GuardedMemory, layout: TileFormat, columns: int) -> 
 def _normalise(memory: GuardedMemory, operation: str, columns: int, heads: int) -> None:
     source, output = (memory.zeros((3, heads * columns), np.float32) for _ in range(2))
     weight = memory.zeros((heads, columns), np.float32)
-    bias = address(memory.zeros(columns, np.float32)) if operation == "layer_norm" else 0
+    bias = address(memory.zeros(columns, np.float32))
     run_row(
         memory, operation, 3 * heads, 0, {"token_count": 3},
         input=address(source), input_stride=source.strides[0], output=address(output), output_stride=output.strides[0],
@@ -97,6 +97,15 @@ def _copy_heads(memory: GuardedMemory, columns: int, step: int, target_step: int
     )  # fmt: skip
 
 
+def _weigh_heads(memory: GuardedMemory, heads: int, head_dim: int) -> None:
+    values, weights = (memory.zeros((3, heads * width), np.float32) for width in (head_dim, 1))
+    run_row(
+        memory, "weigh_heads", 3, 0, {"token_count": 3}, heads=heads, head_dim=head_dim,
+        output=address(values), output_stride=values.strides[0], extra=address(weights),
+        extra_stride=weights.strides[0],
+    )  # fmt: skip
+
+
 def _gate(memory: GuardedMemory, operation: str, columns: int, tokens: int) -> None:
     gates, ups, output = (memory.zeros((tokens, columns), np.float32) for _ in range(3))
     run_row(
@@ -107,9 +116,10 @@ def _gate(memory: GuardedMemory, operation: str, columns: int, tokens: int) -> N
 
 
 def _change(memory: GuardedMemory, operation: str, columns: int, tokens: int, soft_cap: float = 0.0) -> None:
-    numbers = memory.zeros((tokens, columns), np.float32)
+    numbers, of_layer = memory.zeros((tokens, columns), np.float32), memory.zeros(4, np.float32)
     run_row(
         memory, operation, tokens, 0, {"token_count": tokens}, columns=columns, soft_cap=soft_cap,
+        weight=address(of_layer) if operation == "xielu" else 0,
         output=address(numbers), output_stride=numbers.strides[0],
     )  # fmt: skip
 
@@ -230,10 +240,12 @@ def _elementwise() -> Iterator[Case]:
     yield from _plan_cases("add", _add, *({"columns": columns} for columns in (1, 16, 17)))
     parts = [{"columns": 5, "step": 8, "target_step": 5}, {"columns": 16, "step": 16, "target_step": 40}]
     yield from _plan_cases("copy_heads", _copy_heads, *parts)
+    shapes = [{"heads": heads, "head_dim": head_dim} for heads, head_dim in ((1, 16), (5, 7), (40, 1))]
+    yield from _plan_cases("weigh_heads", _weigh_heads, *shapes)
     widths: list[dict[str, Any]] = [{"columns": columns, "tokens": tokens} for columns in (16, 48) for tokens in (1, 3)]
-    for gating in ("swiglu", "geglu"):
+    for gating in ("swiglu", "geglu", "reglu", "gate_by_relu_squared", "limited_swiglu"):
         yield from _plan_cases(gating, _gate, *({"operation": gating, **sizes} for sizes in widths))
-    for change in ("gelu", "relu_squared", "scale_and_cap", "limit"):
+    for change in ("gelu", "relu_squared", "sigmoid", "softplus", "xielu", "scale_and_cap", "limit"):
         yield from _plan_cases(change, _change, *({"operation": change, **sizes} for sizes in widths))
     capped = [{"operation": "scale_and_cap", "soft_cap": 30.0, **sizes} for sizes in widths]
     yield from _plan_cases("scale_and_cap", _change, *capped)

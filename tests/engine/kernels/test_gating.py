@@ -36,7 +36,15 @@ def test_swiglu_agrees_with_its_twin_also_far_from_zero(columns: int) -> None:
 
 
 @pytest.mark.parametrize("columns", [16, 96])
-@pytest.mark.parametrize(("name", "twin"), [("geglu", naive.gelu), ("gate_by_sigmoid", naive.sigmoid)])
+@pytest.mark.parametrize(
+    ("name", "twin"),
+    [
+        ("geglu", naive.gelu),
+        ("gate_by_sigmoid", naive.sigmoid),
+        ("reglu", naive.relu),
+        ("gate_by_relu_squared", naive.relu_squared),
+    ],
+)
 def test_other_gates_agree_with_their_twins_also_far_from_zero(
     name: str, twin: Callable[[naive.Array], naive.Array], columns: int
 ) -> None:
@@ -47,7 +55,43 @@ def test_other_gates_agree_with_their_twins_also_far_from_zero(
     np.testing.assert_allclose(gates, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "twin"), [("gelu", naive.gelu), ("relu_squared", naive.relu_squared)])
+@pytest.mark.parametrize("limit", [0.5, 7.0])
+def test_swiglu_with_a_limit_agrees_with_its_twin(limit: float) -> None:
+    gates, ups = with_far_numbers(48), random(3, 48) * np.float32(5.0)
+    expected = naive.limited_swiglu(np.maximum(gates.astype(float), -700.0), ups.astype(float), limit)
+    fields = {"extra": address(ups), "extra_stride": ups.strides[0], "columns": 48}
+    run_kernel("limited_swiglu", {"token_count": 3}, **through(gates, gates), **fields, soft_cap=limit, **PER_TOKEN)
+    np.testing.assert_allclose(gates, expected, rtol=2e-6, atol=1e-30)
+
+
+@pytest.mark.parametrize("numbers", [(0.8, 0.9, 0.5, -1e-6), (2.5, 0.1, 0.3, -0.25)])
+def test_xielu_agrees_with_its_twin(numbers: tuple[float, float, float, float]) -> None:
+    x, of_layer = with_far_numbers(48), np.array(numbers, np.float32)
+    expected = naive.xielu(x.astype(float), *map(float, of_layer))
+    run_kernel("xielu", {"token_count": 3}, **through(x, x), columns=48, weight=address(of_layer), **PER_TOKEN)
+    np.testing.assert_allclose(x, expected, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("heads", "head_dim"), [(1, 16), (5, 7), (40, 1)])
+def test_each_head_is_multiplied_by_its_own_number(heads: int, head_dim: int) -> None:
+    values, weights = random(3, heads, head_dim), random(3, heads)
+    expected, before = values * weights[..., None], values[:1].copy()
+    fields = {"extra": address(weights), "extra_stride": weights.strides[0], "heads": heads, "head_dim": head_dim}
+    batch = {"token_count": 3, "first_output_token": 1}
+    run_kernel("weigh_heads", batch, **through(values, values), **fields, output_tokens_only=1, **PER_TOKEN)
+    np.testing.assert_array_equal(values[1:], expected[1:])
+    np.testing.assert_array_equal(values[:1], before)
+
+
+@pytest.mark.parametrize(
+    ("name", "twin"),
+    [
+        ("gelu", naive.gelu),
+        ("relu_squared", naive.relu_squared),
+        ("sigmoid", naive.sigmoid),
+        ("softplus", naive.softplus),
+    ],
+)
 @pytest.mark.parametrize("columns", [16, 96])
 def test_activations_in_place_agree_with_their_twins(
     name: str, twin: Callable[[naive.Array], naive.Array], columns: int

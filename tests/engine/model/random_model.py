@@ -17,7 +17,7 @@ from tui_llama.engine.plan.architectures import Architecture, architecture_named
 from tui_llama.engine.plan.forward.decoder import emit_forward_pass
 from tui_llama.engine.plan.sizes.read_sizes import read_sizes
 
-Key = int | float | bool | str | Sequence[int] | Sequence[bool]
+Key = int | float | bool | str | Sequence[int] | Sequence[bool] | Sequence[float]
 
 TOKENS = [*BYTE_ALPHABET, "<end>"]
 _COMMON: Mapping[str, Key] = {
@@ -28,6 +28,8 @@ _COMMON: Mapping[str, Key] = {
 _USUAL: Mapping[str, Key] = {
     "block_count": 3, "attention.sliding_window": 20, "logit_scale": 0.5, "rope.dimension_sections": [4, 2, 2, 0],
     "use_parallel_residual": True, "attention.clamp_kqv": 1.0, "attention.max_alibi_bias": 8.0,
+    "xielu.alpha_n": 0.4, "xielu.alpha_p": [0.8, 0.2, 0.5], "xielu.beta": 0.5,
+    "xielu.eps": -1e-6,
 }  # fmt: skip
 _EXPERTS: Mapping[str, Key] = {
     "expert_count": 8, "expert_used_count": 3, "expert_feed_forward_length": 32, "expert_shared_count": 2,
@@ -41,6 +43,8 @@ _LATENT: Mapping[str, Key] = {
 }  # fmt: skip
 _LAYERS: Mapping[str, int] = {"baichuan": 32}
 """Architectures whose files must have a certain number of layers."""
+_GENERAL = "xielu."
+"""What keys begin with that have no architecture's name before them."""
 _ROUTERS = ("blk.1.ffn_gate_inp.weight", "blk.2.ffn_gate_inp.weight")
 """Tensors that say which layers have experts, where keys do not."""
 _END = len(BYTE_ALPHABET)
@@ -160,7 +164,7 @@ def _write(
     """Writes a file; `texts` are the keys of its vocabulary and its template."""
     writer = gguf.GGUFWriter(path, architecture)
     for name, value in keys.items():
-        _add(writer, f"{architecture}.{name}", value)
+        _add(writer, name if name.startswith(_GENERAL) else f"{architecture}.{name}", value)
     vocabulary, chat_template = texts
     add_vocabulary(writer, vocabulary)
     if chat_template:

@@ -23,6 +23,7 @@ BEHIND_DENSE: Mapping[str, Key] = {
     **EXPERTS, "leading_dense_block_count": 1, "expert_shared_count": 2, "expert_weights_scale": 2.5,
     "expert_weights_norm": True, "expert_gating_func": 2,
 }  # fmt: skip
+ROUTERS = ("blk.1.ffn_gate_inp.weight", "blk.2.ffn_gate_inp.weight")
 FULL_HEADS: Mapping[str, Key] = {"attention.head_count_kv": 4}
 SIX_HEADS: Mapping[str, Key] = {"attention.head_count": 6, "attention.head_count_kv": 6, "embedding_length": 96}
 DISTANCE = {"attention.max_alibi_bias": 5.0}
@@ -55,6 +56,25 @@ GROK_2: Mapping[str, Key] = {
     "embedding_scale": 3.0, "rope.scaling.type": "yarn", "rope.scaling.factor": 4.0,
     "rope.scaling.original_context_length": 64,
 }  # fmt: skip
+STEP35: Mapping[str, Key] = {
+    **EXPERTS, "attention.sliding_window": 20, "attention.sliding_window_pattern": [False, True, True],
+    "attention.head_count": [4, 8, 2], "attention.head_count_kv": [2, 4, 1], "attention.key_length": 16,
+    "attention.value_length": 16, "expert_shared_feed_forward_length": 40, "expert_weights_scale": 2.5,
+    "expert_weights_norm": True, "swiglu_clamp_exp": [0.0, 0.0, 0.3], "swiglu_clamp_shexp": [0.2, 0.0, 0.4],
+    "rope.freq_base_swa": 100.0,
+}  # fmt: skip
+XIELU: Mapping[str, Key] = {
+    "xielu.alpha_n": [0.4, -0.3], "xielu.alpha_p": [0.8, 0.2], "xielu.beta": [0.5, 0.3], "xielu.eps": -1e-6,
+}  # fmt: skip
+LAGUNA: Mapping[str, Key | None] = {
+    **BEHIND_DENSE, "attention.sliding_window": 20, "attention.head_count": [4, 8, 8], "attention.key_length": 16,
+    "attention.value_length": 16, "expert_shared_feed_forward_length": 40, "rope.dimension_count": 8,
+    "rope.dimension_count_swa": 16, "rope.freq_base_swa": 100.0, "rope.scaling.type": "yarn",
+    "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 64, "expert_gating_func": None,
+}  # fmt: skip
+COHERE2MOE: Mapping[str, Key | None] = {
+    **BEHIND_DENSE, **WINDOW, "logit_scale": 0.5, "attention.layer_norm_rms_epsilon": None, "expert_gating_func": None,
+}  # fmt: skip
 WIDE = {"embedding_length": 256}  # its logits are multiplied by 256 / embedding
 
 Case = tuple[str, Mapping[str, Key | None], Sequence[str]]
@@ -82,11 +102,7 @@ CASES: Sequence[Case] = [
     ("jais2", {}, BIASES),
     ("maincoder", {}, ()),
     ("mellum", {**EXPERTS, **WINDOW, "rope.scaling.type": "linear", "rope.scaling.factor": 4.0}, ()),
-    (
-        "mimo2",
-        MIMO2,
-        ("blk.1.ffn_gate_inp.weight", "blk.2.ffn_gate_inp.weight", "*exp_probs_b.bias", "blk.0.attn_sinks.weight"),
-    ),
+    ("mimo2", MIMO2, (*ROUTERS, "*exp_probs_b.bias", "blk.0.attn_sinks.weight")),
     ("minicpm3", {**LATENT, **WIDE, **UNABSORBED}, ()),
     ("minimax-m2", {**EXPERTS, **HALF, "expert_gating_func": 2}, ()),
     ("mistral4", {**BEHIND_DENSE, **LATENT}, ("*exp_probs_b.bias",)),

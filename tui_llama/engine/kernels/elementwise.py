@@ -98,6 +98,15 @@ def _subtract_mean(source: int, target: int, count: int) -> None:
         y[i] = x[i] - mean
 
 
+@helper
+def _add_bias(target: int, bias: int, count: int) -> None:
+    """Adds `count` float32 at an address; nothing if that is 0."""
+    if bias != 0:
+        y, x = float32_at(np.uintp(target)), float32_at(np.uintp(bias))
+        for i in range(count):
+            y[i] += x[i]
+
+
 # --- kernels of a plan ------------------------------------------------------------------------------------------------
 
 
@@ -148,7 +157,8 @@ def rms_norm(row_address: int, batch_address: int, first: int, last: int, scratc
     """Divides vectors by their root mean square and multiplies by a weight. Unit: one of `heads` vectors of a token.
 
     Plan row: `input` and `output` are float32 (tokens, heads, columns) and may be the same; `weight` is float32
-    (columns,), and `weight_stride` bytes further on for each next head.
+    (columns,), and `weight_stride` bytes further on for each next head; `extra` is float32 (columns,), which is added
+    in the end, or 0.
 
     Source: Zhang and Sennrich 2019 (RMSNorm).
     """
@@ -160,12 +170,13 @@ def rms_norm(row_address: int, batch_address: int, first: int, last: int, scratc
         source = row.input + token * row.input_stride + offset
         target = row.output + token * row.output_stride + offset
         _normalize(source, target, row.weight + head * row.weight_stride, row.columns, row.epsilon)
+        _add_bias(target, row.extra, row.columns)
 
 
 def layer_norm(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Subtracts the mean of vectors, and then does as `rms_norm`. Unit: one of `heads` vectors of a token.
 
-    Plan row: as for `rms_norm`; `extra` is float32 (columns,), which is added in the end, or 0.
+    Plan row: as for `rms_norm`.
 
     Source: Ba et al. 2016 (Layer normalization).
     """
@@ -178,10 +189,7 @@ def layer_norm(row_address: int, batch_address: int, first: int, last: int, scra
         target = row.output + token * row.output_stride + offset
         _subtract_mean(source, target, row.columns)
         _normalize(target, target, row.weight + head * row.weight_stride, row.columns, row.epsilon)
-        if row.extra != 0:
-            y, bias = float32_at(np.uintp(target)), float32_at(np.uintp(row.extra))
-            for i in range(row.columns):
-                y[i] += bias[i]
+        _add_bias(target, row.extra, row.columns)
 
 
 def quantize_32(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:

@@ -3,43 +3,20 @@
 kernels/elementwise.py says what all kernels of a plan have in common. Naive twins are in tests/naive/ops.py.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import types
 
-from tui_llama.engine.kernels.ir import simd
-from tui_llama.engine.kernels.ir.simd import F32, Builder, Value, batch_at, constant, first_token, row_at
+from tui_llama.engine.kernels.ir import activations, simd
+from tui_llama.engine.kernels.ir.simd import F32, Builder, Value, batch_at, constant, first_token, float32_at, row_at
 from tui_llama.engine.toolchain.numba_codegen import intrinsic
 
 _VECTOR_BYTES = 4 * simd.LANES
 
-# Twice the factors of GELU's tanh form: x · (1 + tanh(z)) / 2 is x · sigmoid(2z).
-_GELU_LINEAR = 2.0 * math.sqrt(2.0 / math.pi)
-_GELU_CUBIC = 0.044715 * _GELU_LINEAR
 # The limits and the slope of gpt-oss.
 _CLAMP, _CLAMPED_SLOPE = 7.0, 1.702
-
-
-def _sigmoid(b: Builder, x: Value) -> Value:
-    one = constant(F32, 1.0)
-    return b.fdiv(one, b.fadd(one, simd.exponential(b, b.fneg(x))))
-
-
-def _silu(b: Builder, x: Value) -> Value:
-    return b.fmul(x, _sigmoid(b, x))
-
-
-def _gelu(b: Builder, x: Value) -> Value:
-    slope = simd.fma(b, b.fmul(x, x), constant(F32, _GELU_CUBIC), constant(F32, _GELU_LINEAR))
-    return b.fmul(x, _sigmoid(b, b.fmul(x, slope)))
-
-
-def _relu_squared(b: Builder, x: Value) -> Value:
-    positive = simd.maximum(b, x, constant(F32, 0.0))
-    return b.fmul(positive, positive)
 
 
 def _gated(name: str, activation: Callable[[Builder, Value], Value]) -> Any:
@@ -80,23 +57,59 @@ def _gate_clamped(_: Any, gate: Any, up: Any, out: Any) -> Any:
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         gate_at, up_at, out_at = (simd.pointer(b, address) for address in arguments)
         limit, lowest = constant(F32, _CLAMP), constant(F32, -_CLAMP)
-        gate, up = (_at_most(b, simd.load(b, place, 0, F32), limit) for place in (gate_at, up_at))
+        gate, up = (activations.at_most(b, simd.load(b, place, 0, F32), limit) for place in (gate_at, up_at))
         up = simd.maximum(b, up, lowest)
-        gated = b.fmul(gate, _sigmoid(b, b.fmul(gate, constant(F32, _CLAMPED_SLOPE))))
+        gated = b.fmul(gate, activations.sigmoid(b, b.fmul(gate, constant(F32, _CLAMPED_SLOPE))))
         simd.store(b, b.fmul(gated, b.fadd(up, constant(F32, 1.0))), out_at)
         return context.get_dummy_value()
 
     return types.void(types.uintp, types.uintp, types.uintp), generate
 
 
-def _at_most(b: Builder, value: Value, limit: Value) -> Value:
-    return b.select(b.fcmp_ordered("<", value, limit), value, limit)
+@intrinsic
+def _gate_limited(_: Any, gate: Any, up: Any, out: Any, limit: Any) -> Any:
+    """Computes out = silu(g) × u for 16 float32, with silu(g) at most the limit and u within it on both sides."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
+        gate_at, up_at, out_at = (simd.pointer(b, address) for address in arguments[:3])
+        limit = simd.splat(b, arguments[3])
+        gated = activations.at_most(b, activations.silu(b, simd.load(b, gate_at, 0, F32)), limit)
+        up = simd.maximum(b, activations.at_most(b, simd.load(b, up_at, 0, F32), limit), b.fneg(limit))
+        simd.store(b, b.fmul(gated, up), out_at)
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp, types.uintp, types.float32), generate
 
 
-_gate_silu, _gate_gelu = _gated("gate_silu", _silu), _gated("gate_gelu", _gelu)
-_gate_sigmoid = _gated("gate_sigmoid", _sigmoid)
-_activate_gelu = _plain("activate_gelu", _gelu)
-_activate_relu_squared = _plain("activate_relu_squared", _relu_squared)
+@intrinsic
+def _activate_xielu(_: Any, place: Any, numbers: Any) -> Any:
+    """Replaces 16 float32 at an address by their xIELU, with the four float32 at another; see `xielu`."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
+        at, numbers_at = (simd.pointer(b, address) for address in arguments)
+        below, above, slope, highest = (simd.load_splat(b, numbers_at, 4 * index, F32) for index in range(4))
+        x = simd.load(b, at, 0, F32)
+        grown = b.fsub(simd.exponential(b, activations.at_most(b, x, highest)), constant(F32, 1.0))
+        negative, positive = b.fmul(b.fsub(grown, x), below), b.fmul(b.fmul(x, x), above)
+        bent = b.select(b.fcmp_ordered(">", x, constant(F32, 0.0)), positive, negative)
+        simd.store(b, simd.fma(b, x, slope, bent), at)
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp), generate
+
+
+_gate_silu, _gate_gelu = _gated("gate_silu", activations.silu), _gated("gate_gelu", activations.gelu)
+_gate_sigmoid = _gated("gate_sigmoid", activations.sigmoid)
+_gate_relu, _gate_relu_squared = (
+    _gated("gate_relu", activations.relu),
+    _gated("gate_relu_squared", activations.relu_squared),
+)
+_activate_gelu = _plain("activate_gelu", activations.gelu)
+_activate_relu_squared = _plain("activate_relu_squared", activations.relu_squared)
+_activate_sigmoid, _activate_softplus = (
+    _plain("activate_sigmoid", activations.sigmoid),
+    _plain("activate_softplus", activations.softplus),
+)
 
 
 @intrinsic
@@ -136,7 +149,7 @@ def _limit_block(_: Any, place: Any, limit: Any) -> Any:
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         at, most = simd.pointer(b, arguments[0]), simd.splat(b, arguments[1])
-        value = simd.maximum(b, _at_most(b, simd.load(b, at, 0, F32), most), b.fneg(most))
+        value = simd.maximum(b, activations.at_most(b, simd.load(b, at, 0, F32), most), b.fneg(most))
         simd.store(b, value, at)
         return context.get_dummy_value()
 
@@ -187,6 +200,50 @@ def gate_by_sigmoid(row_address: int, batch_address: int, first: int, last: int,
             _gate_sigmoid(np.uintp(gates + at), np.uintp(ups + at), np.uintp(out + at))
 
 
+def reglu(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Computes ReGLU: relu(gate) × up. Unit and plan row: as for `swiglu`.
+
+    Source: Shazeer 2020 (GLU variants improve transformer).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = first_token(row, batch)
+    for token in range(start + first, start + last):
+        gates, ups = row.input + token * row.input_stride, row.extra + token * row.extra_stride
+        out = row.output + token * row.output_stride
+        for at in range(0, 4 * row.columns, _VECTOR_BYTES):
+            _gate_relu(np.uintp(gates + at), np.uintp(ups + at), np.uintp(out + at))
+
+
+def gate_by_relu_squared(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Computes relu(gate)² × up. Unit and plan row: as for `swiglu`.
+
+    Source: Ma et al. 2025 (BitNet b1.58 2B4T), section 2.
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = first_token(row, batch)
+    for token in range(start + first, start + last):
+        gates, ups = row.input + token * row.input_stride, row.extra + token * row.extra_stride
+        out = row.output + token * row.output_stride
+        for at in range(0, 4 * row.columns, _VECTOR_BYTES):
+            _gate_relu_squared(np.uintp(gates + at), np.uintp(ups + at), np.uintp(out + at))
+
+
+def limited_swiglu(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Computes SwiGLU with limits: silu(gate), at most the limit, × up, which lies within it on both sides.
+
+    Unit and plan row: as for `swiglu`; `soft_cap` is the limit.
+
+    Source: llama.cpp, src/llama-graph.cpp (`build_moe_ffn`).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = first_token(row, batch)
+    for token in range(start + first, start + last):
+        gates, ups = row.input + token * row.input_stride, row.extra + token * row.extra_stride
+        out = row.output + token * row.output_stride
+        for at in range(0, 4 * row.columns, _VECTOR_BYTES):
+            _gate_limited(np.uintp(gates + at), np.uintp(ups + at), np.uintp(out + at), row.soft_cap)
+
+
 def clamped_swiglu(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Computes SwiGLU with limits: g · sigmoid(1.702 · g) × (u + 1). Unit and plan row: as for `swiglu`.
 
@@ -207,7 +264,7 @@ def _weigh_block(_: Any, place: Any, weight: Any) -> Any:
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         at, weight_at = (simd.pointer(b, address) for address in arguments)
-        weight = _sigmoid(b, simd.load_splat(b, weight_at, 0, F32))
+        weight = activations.sigmoid(b, simd.load_splat(b, weight_at, 0, F32))
         simd.store(b, b.fmul(simd.load(b, at, 0, F32), weight), at)
         return context.get_dummy_value()
 
@@ -225,6 +282,21 @@ def weigh(row_address: int, batch_address: int, first: int, last: int, scratch: 
         weight = np.uintp(row.extra + token * row.extra_stride)
         for at in range(0, 4 * row.columns, _VECTOR_BYTES):
             _weigh_block(np.uintp(row.output + token * row.output_stride + at), weight)
+
+
+def weigh_heads(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Multiplies each head of a token by a number of its own. Unit: a token.
+
+    Plan row: `output` is float32 (tokens, heads, head_dim); `extra` is float32 (tokens, heads).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = first_token(row, batch)
+    for token in range(start + first, start + last):
+        weights = float32_at(np.uintp(row.extra + token * row.extra_stride))
+        values = float32_at(np.uintp(row.output + token * row.output_stride))
+        for head in range(row.heads):
+            for i in range(head * row.head_dim, (head + 1) * row.head_dim):
+                values[i] *= weights[head]
 
 
 def gelu(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
@@ -249,6 +321,43 @@ def relu_squared(row_address: int, batch_address: int, first: int, last: int, sc
     for token in range(start + first, start + last):
         for at in range(0, 4 * row.columns, _VECTOR_BYTES):
             _activate_relu_squared(np.uintp(row.output + token * row.output_stride + at))
+
+
+def xielu(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Replaces numbers by their xIELU, with numbers n, p, b and e of the layer. Unit: a token.
+
+    Above 0 it is p·x² + b·x, else n·(exp(min(x, e)) - 1 - x) + b·x.
+
+    Plan row: as for `gelu`; `weight` is float32 (4,): n, p, b and e.
+
+    Source: Huang and Schlag 2024 (Deriving activation functions using integration); llama.cpp, ggml-cpu (`op_xielu`).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = first_token(row, batch)
+    for token in range(start + first, start + last):
+        for at in range(0, 4 * row.columns, _VECTOR_BYTES):
+            _activate_xielu(np.uintp(row.output + token * row.output_stride + at), np.uintp(row.weight))
+
+
+def sigmoid(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Replaces numbers by their sigmoid. Unit and plan row: as for `gelu`."""
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = first_token(row, batch)
+    for token in range(start + first, start + last):
+        for at in range(0, 4 * row.columns, _VECTOR_BYTES):
+            _activate_sigmoid(np.uintp(row.output + token * row.output_stride + at))
+
+
+def softplus(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Replaces numbers by ln(1 + exp(x)). Unit and plan row: as for `gelu`.
+
+    Source: Dugas et al. 2000 (Incorporating second-order functional knowledge).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = first_token(row, batch)
+    for token in range(start + first, start + last):
+        for at in range(0, 4 * row.columns, _VECTOR_BYTES):
+            _activate_softplus(np.uintp(row.output + token * row.output_stride + at))
 
 
 def scale_and_cap(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:

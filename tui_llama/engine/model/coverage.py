@@ -16,13 +16,12 @@ import numpy as np
 
 from tui_llama.engine.gguf.file import GgufFile, MetadataValue, quoted
 from tui_llama.engine.plan.architectures import Architecture
-from tui_llama.engine.plan.architectures.declaration import Activation, NormKind
 from tui_llama.engine.plan.forward.decoder import emit_forward_pass
 from tui_llama.engine.plan.forward.expert_writer import ExpertMatrixName
 from tui_llama.engine.plan.forward.plan_writer import MatrixName, Rows
 from tui_llama.engine.plan.sizes.read_sizes import ReadSizes
 from tui_llama.engine.tensors.expert_sizes import ExpertSizes
-from tui_llama.engine.tensors.hyperparameters import Hyperparameters
+from tui_llama.engine.tensors.hyperparameters import Activation, Hyperparameters, NormKind
 from tui_llama.engine.tensors.weights import float_info, float_vector_info, has_number, matrix_info
 from tui_llama.errors import ModelFileError
 
@@ -80,7 +79,7 @@ def check_coverage(file: GgufFile, read: ReadSizes, architecture: Architecture) 
     census = TensorCensus(file, read.sizes)
     for rotation in read.sizes.rotations:
         for name in {rotation.factors, rotation.long_factors} - {""}:
-            census.note_vector(name, rotation.dim // 2)
+            census.note_vector(name, rotation.factor_count)
     emit_forward_pass(census, architecture)
     unknown = [
         name
@@ -234,14 +233,17 @@ class TensorCensus:
             self.note_vector(sinks, sizes.head_count)
         return _Width(sizes.head_count * sizes.value_dim)
 
-    def gate(self, gates: _Width, ups: _Width, activation: Activation) -> _Width:
+    def gate(self, gates: _Width, ups: _Width, activation: Activation, limit: float = 0.0) -> _Width:
         """Reads no tensor."""
         return gates
 
     def weigh(self, values: _Width, weights: _Width) -> None:
         """Reads no tensor."""
 
-    def activate(self, values: _Width, activation: Activation) -> None:
+    def weigh_heads(self, values: _Width, weights: _Width) -> None:
+        """Reads no tensor."""
+
+    def activate(self, values: _Width, activation: Activation, numbers: Sequence[float] = ()) -> None:
         """Reads no tensor."""
 
     def scale_and_cap(self, values: _Width, scale: float, cap: float) -> None:
@@ -256,7 +258,7 @@ class TensorCensus:
 
     def _note_norm(self, name: str, count: int, kind: NormKind, bias_required: bool) -> None:
         self.note_vector(f"{name}.weight", count)
-        if kind == "layer" and (bias_required or self.has(f"{name}.bias")):
+        if bias_required or (kind == "layer" and self.has(f"{name}.bias")):
             self.note_vector(f"{name}.bias", count)
 
     def _note_matrix(self, name: str, rows: int, columns: int) -> None:

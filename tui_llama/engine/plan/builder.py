@@ -15,18 +15,25 @@ from tui_llama.engine.layouts.plan_row import (
     ROW,
 )
 from tui_llama.engine.machine.memory import padded, zeroed_array
-from tui_llama.engine.plan.architectures.declaration import Activation, NormKind
+from tui_llama.engine.ops import Operation
 from tui_llama.engine.plan.attention_steps import AttentionSteps
 from tui_llama.engine.plan.expert_steps import ExpertSteps
 from tui_llama.engine.plan.forward.plan_writer import MatrixName, Rows
 from tui_llama.engine.plan.plan import Buffer, Plan, PlanStep
+from tui_llama.engine.tensors.hyperparameters import Activation, NormKind
 from tui_llama.engine.tensors.matrices import Matrix
 from tui_llama.engine.tensors.tile_records import record_address
 from tui_llama.engine.tensors.weights import float_info, has_number
 
 _NORMS = {"rms": ops.RMS_NORM, "layer": ops.LAYER_NORM}
-_GATES = {"silu": ops.SWIGLU, "gelu": ops.GEGLU, "clamped_silu": ops.CLAMPED_SWIGLU, "sigmoid": ops.GATE_BY_SIGMOID}
-_ACTIVATIONS = {"gelu": ops.GELU, "relu_squared": ops.RELU_SQUARED}
+_GATES: Mapping[Activation, Operation] = {
+    "silu": ops.SWIGLU, "gelu": ops.GEGLU, "clamped_silu": ops.CLAMPED_SWIGLU, "sigmoid": ops.GATE_BY_SIGMOID,
+    "relu": ops.REGLU, "relu_squared": ops.GATE_BY_RELU_SQUARED,
+}  # fmt: skip
+_ACTIVATIONS: Mapping[Activation, Operation] = {
+    "gelu": ops.GELU, "relu_squared": ops.RELU_SQUARED, "xielu": ops.XIELU, "sigmoid": ops.SIGMOID,
+    "softplus": ops.SOFTPLUS,
+}  # fmt: skip
 
 
 @dataclass
@@ -145,10 +152,11 @@ class PlanBuilder(AttentionSteps):
             **self.from_to(source, target), columns=target.width, scale=scale, units=1,
         )  # fmt: skip
 
-    def gate(self, gates: Buffer, ups: Buffer, activation: Activation) -> Buffer:
-        """Computes activation(gates) × ups, and overwrites the gates."""
+    def gate(self, gates: Buffer, ups: Buffer, activation: Activation, limit: float = 0.0) -> Buffer:
+        """Computes activation(gates) × ups, and overwrites the gates; both factors have the limit, unless it is 0."""
+        operation = ops.LIMITED_SWIGLU if limit and activation == "silu" else _GATES[activation]
         self.add_step(
-            PlanStep(_GATES[activation].name, "feed-forward"),
+            PlanStep(operation.name, "feed-forward"), soft_cap=limit,
             **self.from_to(gates, gates), extra=ups.address, extra_stride=ups.stride_bytes,
             columns=padded(gates.width), units=gates.rows_per_token, is_grouped=gates.is_grouped,
         )  # fmt: skip
@@ -161,10 +169,19 @@ class PlanBuilder(AttentionSteps):
             extra_stride=weights.stride_bytes, columns=padded(values.width), units=1,
         )  # fmt: skip
 
-    def activate(self, values: Buffer, activation: Activation) -> None:
-        """Computes the activation of values, in place."""
+    def weigh_heads(self, values: Buffer, weights: Buffer) -> None:
+        """Multiplies each head of values by a number of its own, in place; as many heads as there are numbers."""
         self.add_step(
-            PlanStep(_ACTIVATIONS[activation].name, "feed-forward"),
+            PlanStep(ops.WEIGH_HEADS.name, values.name), **self.from_to(values, values), extra=weights.address,
+            extra_stride=weights.stride_bytes, heads=weights.width, head_dim=values.width // weights.width, units=1,
+        )  # fmt: skip
+
+    def activate(self, values: Buffer, activation: Activation, numbers: Sequence[float] = ()) -> None:
+        """Computes the activation of values, in place, with the numbers of the layer."""
+        of_layer = np.array(numbers, np.float32)
+        self.keep(of_layer)
+        self.add_step(
+            PlanStep(_ACTIVATIONS[activation].name, values.name), weight=int(of_layer.ctypes.data),
             **self.from_to(values, values), columns=padded(values.width), units=1,
         )  # fmt: skip
 
@@ -246,7 +263,8 @@ class PlanBuilder(AttentionSteps):
     ) -> None:
         columns, vectors = source.width // heads, heads if vector_per_head else 1
         weight = self._ones(columns) if not name else self.weights.vectors(f"{name}.weight", vectors, columns)
-        bias = self._bias(name, columns, bias_required) if name and kind == "layer" else None
+        may_have_bias = bool(name) and (bias_required or kind == "layer")
+        bias = self._bias(name, columns, bias_required) if may_have_bias else None
         self.keep(weight, bias)
         self.add_step(
             PlanStep(_NORMS[kind].name, name or source.name),

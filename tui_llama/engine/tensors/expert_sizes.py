@@ -29,6 +29,7 @@ class ExpertSizes:
         used_group_count: Groups that are chosen from.
         weighs_input: The weight multiplies an expert's input; else its output.
         shared_hidden_size: Elements between the two halves of the expert that every token uses; 0 if there is none.
+        limit: Limit of the two factors between an expert's halves; 0 for none.
     """
 
     count: int
@@ -42,3 +43,4 @@ class ExpertSizes:
     used_group_count: int = 1
     weighs_input: bool = False
     shared_hidden_size: int = 0
+    limit: float = 0.0

@@ -17,6 +17,12 @@ MAX_EXPERTS: Final = 1 << 12
 MAX_CONTEXT: Final = 1 << 30
 MAX_VOCAB: Final = 1 << 21
 
+NormKind: TypeAlias = Literal["rms", "layer"]
+"""Root-mean-square norm (Zhang and Sennrich 2019), or one that subtracts the mean too (Ba et al. 2016)."""
+Activation: TypeAlias = Literal["silu", "gelu", "relu", "relu_squared", "clamped_silu", "xielu", "sigmoid", "softplus"]
+"""SiLU; GELU in its tanh form (Hendrycks and Gimpel 2016); ReLU and its square (So et al. 2021); what gpt-oss has;
+xIELU (Huang and Schlag 2024); the sigmoid; ln(1 + exp(x))."""
+
 ScalingKind: TypeAlias = Literal["none", "linear", "yarn", "longrope"]
 
 
@@ -56,6 +62,13 @@ class Rotation:
     """Tensor of divisors of the frequencies in contexts up to the original one, or ""."""
     long_factors: str = ""
     """The same in longer contexts."""
+    spare_factors: int = 0
+    """Divisors that the tensors have behind those of the pairs; others layers may use them."""
+
+    @property
+    def factor_count(self) -> int:
+        """Divisors in a tensor of them."""
+        return self.dim // 2 + self.spare_factors
 
     def factors_in(self, context_size: int) -> str:
         """Returns the name of the tensor of divisors that a context of so many tokens uses, or ""."""
@@ -121,6 +134,12 @@ class LayerSizes:
     latent: LatentSizes | None = None
     experts: ExpertSizes | None = None
     """None: the layer has a dense feed-forward block only."""
+    attention_gates: int = 0
+    """Numbers that gate what attention gives: one for each head, one for each element, or 0 for none."""
+    hidden_limit: float = 0.0
+    """Limit of both factors of gated blocks, the shared expert's too; 0 for none."""
+    activation_numbers: tuple[float, ...] = ()
+    """Numbers of the activation of this layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +173,9 @@ class Hyperparameters:
     """Scores fall with distance, by slopes of the heads from 2^-distance_bias up; 0: they do not. See `slopes_of`."""
     is_side_by_side: bool = False
     """Whether the file says that the blocks of a layer read the same input, where files of its architecture do."""
+    norm_kind: NormKind = "rms"
+    activation: Activation = "silu"
+    """That of dense feed-forward blocks."""
     layer_embedding_size: int = 0
     """Elements of a token's embedding for each layer, besides the one that all share; 0 for none."""
     notices: tuple[str, ...] = ()

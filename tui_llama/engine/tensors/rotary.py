@@ -95,7 +95,7 @@ class RotaryTables:
         self._tables = {}
         for rotation in sizes.rotations:
             name, pairs = rotation.factors_in(context_size), rotation.dim // 2
-            factors = read_factors(name, pairs)[:pairs] if name else None
+            factors = read_factors(name, rotation.factor_count)[:pairs] if name else None
             self._tables[rotation] = RotaryTable(rotation, factors, positions)
 
     def __getitem__(self, rotation: Rotation) -> RotaryTable:

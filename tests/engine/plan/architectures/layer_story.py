@@ -1,13 +1,12 @@
 """Tells in words what a declaration makes of one layer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from tui_llama.engine.plan.architectures import Architecture
-from tui_llama.engine.plan.architectures.declaration import Activation, NormKind
 from tui_llama.engine.plan.forward.decoder import emit_forward_pass
 from tui_llama.engine.plan.forward.plan_writer import MatrixName, PlanWriter
-from tui_llama.engine.tensors.hyperparameters import Hyperparameters
+from tui_llama.engine.tensors.hyperparameters import Activation, Hyperparameters, NormKind
 
 
 class StoryWriter:
@@ -92,14 +91,18 @@ class StoryWriter:
         self._note(f"attend {rotated}{' with sinks' if sinks else ''}")
         return "attended"
 
-    def gate(self, gates: str, ups: str, activation: Activation) -> str:
-        """Notes the activation."""
-        self._note(f"{activation} gates")
+    def gate(self, gates: str, ups: str, activation: Activation, limit: float = 0.0) -> str:
+        """Notes the activation and the limit."""
+        self._note(f"{activation} {gates}{f' up to {limit:.4g}' if limit else ''}")
         return "hidden"
 
-    def activate(self, values: str, activation: Activation) -> None:
-        """Notes the activation."""
-        self._note(activation)
+    def weigh_heads(self, values: str, weights: str) -> None:
+        """Notes both."""
+        self._note(f"weigh {values} by {weights}")
+
+    def activate(self, values: str, activation: Activation, numbers: Sequence[float] = ()) -> None:
+        """Notes the activation and its numbers."""
+        self._note(" ".join([activation, *(f"{number:.4g}" for number in numbers)]))
 
     def scale_and_cap(self, values: str, scale: float, cap: float) -> None:
         """Notes both."""

@@ -11,7 +11,7 @@ from tui_llama.engine.plan.architectures import architecture_named
 from tui_llama.engine.plan.sizes.read_sizes import read_sizes
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters
 
-Setting = tuple[ValueType, float | str] | Sequence[int] | Sequence[bool] | Sequence[str] | None
+Setting = tuple[ValueType, float | str] | Sequence[int] | Sequence[float] | Sequence[bool] | Sequence[str] | None
 """A value and its type; an array of numbers, truths or texts; or None for a key that is left out."""
 
 
@@ -70,15 +70,19 @@ def read_as(
     """Does as `read_changed` for another architecture; names of changes go without its name."""
     own = {key.replace("llama.", f"{architecture}."): value for key, value in REQUIRED.items()}
     own |= {f"{architecture}.attention.layer_norm_epsilon": number(1e-5), "general.architecture": text(architecture)}
-    own |= {f"{architecture}.{key}": value for key, value in (changes or {}).items()}
+    own |= {_whole_name(architecture, key): value for key, value in (changes or {}).items()}
     return read_changed(folder, own, tensors)
+
+
+def _whole_name(architecture: str, key: str) -> str:
+    return key if key.startswith("xielu.") else f"{architecture}.{key}"
 
 
 def _encode(key: str, setting: Setting) -> bytes:
     if isinstance(setting, tuple):
         return scalar(key, *setting)
     values: Sequence[Any] = setting or []
-    kinds = {str: ValueType.STRING, bool: ValueType.BOOL}
+    kinds = {str: ValueType.STRING, bool: ValueType.BOOL, float: ValueType.FLOAT32}
     return array(key, kinds.get(type(values[0]) if values else int, ValueType.UINT32), values)
 
 

@@ -10,6 +10,7 @@ from tui_llama.engine.plan.architectures.declaration import (
     HeadNorms,
     RotationRules,
     Windows,
+    each_element,
 )
 from tui_llama.engine.plan.architectures.expert_rules import (
     behind_dense_layers,
@@ -32,7 +33,7 @@ AFMOE = Architecture(
     norms=NORMS_ON_BOTH_SIDES,
     head_norms=HeadNorms(),
     windows=Windows(size=0, period=4),
-    has_attention_gate=True,
+    attention_gates=each_element,
     embedding_scale=lambda keys: float(keys.embedding_size**0.5),
     experts=Experts(
         gating=gating("sigmoid"),

@@ -6,9 +6,11 @@ of architectures. Where a property hangs on the file, it is a small function of 
 Source: llama.cpp, src/models and src/llama-model.cpp (`load_hparams`) of October 2026.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from tui_llama.engine.tensors.hyperparameters import Activation, NormKind
 
 if TYPE_CHECKING:
     from tui_llama.engine.plan.sizes.keys import Keys
@@ -29,12 +31,14 @@ ExpertSizeRule: TypeAlias = Callable[["Keys", int, int], int]
 """Returns the size of an expert, from the keys, the dense block's size and the number of experts that a token uses."""
 SharedSizeRule: TypeAlias = Callable[["Keys", int, int], int]
 """Returns the size of the shared expert, from the keys and the sizes of the dense block and of an expert."""
+NumbersRule: TypeAlias = Callable[["Keys"], Sequence[float]]
+"""Returns a number of each layer, from the keys."""
+ActivationRule: TypeAlias = Callable[["Keys", int], tuple[float, ...]]
+"""Returns the numbers that an activation has in a layer, from the keys and the layer's number."""
+GateRule: TypeAlias = Callable[["Keys", int, int, int], int]
+"""Returns how many numbers gate what attention gives in a layer, from the keys, the layer's number, its heads and their
+elements together: 0, or one of the two."""
 TemperatureRule: TypeAlias = Callable[["Keys"], "QueryTemperature | None"]
-NormKind: TypeAlias = Literal["rms", "layer"]
-"""Root-mean-square norm (Zhang and Sennrich 2019), or one that subtracts the mean too (Ba et al. 2016)."""
-Activation: TypeAlias = Literal["silu", "gelu", "relu_squared", "clamped_silu", "sigmoid"]
-"""SiLU; GELU in its tanh form (Hendrycks and Gimpel 2016); the square of ReLU (So et al. 2021); what gpt-oss has;
-the sigmoid."""
 
 
 def one(keys: "Keys") -> float:
@@ -62,6 +66,21 @@ def cap(key: str, default: float | None = 0.0) -> NumberRule:
     return lambda keys: keys.not_negative(key, default)
 
 
+def no_gates(keys: "Keys", layer: int, heads: int, elements: int) -> int:
+    """Tells that nothing gates what attention gives."""
+    return 0
+
+
+def each_element(keys: "Keys", layer: int, heads: int, elements: int) -> int:
+    """Tells that every element has a gate of its own."""
+    return elements
+
+
+def no_limits(keys: "Keys") -> tuple[float, ...]:
+    """Returns the limit that changes nothing, for each layer."""
+    return (0.0,) * keys.layer_count
+
+
 def no_layer(keys: "Keys", layer: int, has_window: bool) -> bool:
     """Tells of no layer that it is meant."""
     return False
@@ -76,12 +95,15 @@ def every_layer(keys: "Keys", layer: int, has_window: bool) -> bool:
 class Norms:
     """The norms of a block, by the names of their tensors; "" where there is none."""
 
-    kind: NormKind = "rms"
+    kind: NormKind | Literal["by key"] = "rms"
+    """By key: the one whose epsilon the file has; of the first kind if it has both."""
     before_attention: str = "attn_norm"
     of_attention_alone: str = ""
     """Where a file has it: what attention reads instead, while a feed-forward block side by side reads the first."""
+    before_attention_output: str = ""
     after_attention: str = ""
     before_feed_forward: str = "ffn_norm"
+    before_down: str = ""
     after_feed_forward: str = ""
     has_weights: bool = True
     """False: rows are only brought to mean 0 and deviation 1, here and behind the last layer."""
@@ -126,6 +148,8 @@ class RotationRules:
     """Files may say how much of yarn is applied; anything but all of it is refused."""
     yarn_multiplier: Literal["ignored", "divides", "replaces"] = "ignored"
     """What the file's multiplier does to yarn's own factor of sine and cosine."""
+    half_without_window: bool = False
+    """Layers without a window rotate half of the elements that the file says."""
     at_end_of_head: bool = False
     """The last elements of a head are rotated; else the first."""
     window_base_is_read: bool = False
@@ -147,8 +171,10 @@ class Windows:
     """Positions where the file does not say; None: the file must say; 0: then no layer has a window."""
     period: int | None
     """Of so many layers the last sees everything, where the file has no pattern; None: the file must have one."""
-    size_is_fixed: bool = False
-    """Whatever the file says; 0 in a file still means that no layer has a window."""
+    fixed_size: int = 0
+    """Positions where the file says any number but 0; 0: as many as it says."""
+    full_comes_first: bool = False
+    """Not the last but the first layer of a period sees everything."""
     is_chunked: bool = False
     applies: Callable[["Keys"], bool] = lambda keys: True
 
@@ -164,6 +190,11 @@ class FeedForward:
     """One matrix holds the rows of the gate and, below them, those of the other half (`ffn_up`)."""
     length_is_of_both_halves: bool = False
     """The length in the file counts the rows of the gate and of the other half."""
+    activation_is_read: bool = False
+    """A file may say another activation."""
+    activation_numbers: ActivationRule = lambda keys, layer: ()
+    limits: NumbersRule = no_limits
+    """Limits of activation(gate) and up; in the shared expert as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +206,8 @@ class Experts:
     gating: GatingRule = lambda keys: "softmax"
     normalises: FlagRule = lambda keys: False
     weights_scale: NumberRule = one
+    reads_layer_input: bool = False
+    """The router reads what comes into the layer; else it reads what the experts read."""
     selects_by_logits: bool = False
     weighs_input: bool = False
     selection_bias: Literal["never", "optional", "required"] = "never"
@@ -184,6 +217,8 @@ class Experts:
     """The same of the expert that every token uses, from the dense block's and an expert's."""
     shared_gate_is_above_up: bool = False
     """One matrix holds the shared expert's gate and, below it, the other half (`ffn_up_shexp`)."""
+    shared_is_averaged: bool = False
+    """The layer adds half of the sum of what the chosen and the shared expert return."""
     shared_is_weighed: bool = False
     """A number of the token's own weighs what the shared expert returns."""
     has_experts: LayerRule = every_layer
@@ -191,6 +226,8 @@ class Experts:
     activation: Activation = "silu"
     biases_required: bool = False
     """The router and all experts must have biases."""
+    limits: NumbersRule = no_limits
+    """Limits of activation(gate) and up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +250,8 @@ class Architecture:
         attention_scale: Factor of scores.
         score_cap: Cap of scores.
         distance_bias: How steeply scores fall with distance (ALiBi): the exponent of the least slope; 0: not at all.
-        has_attention_gate: What attention gives is multiplied by the sigmoid of `attn_gate` · its input.
+        attention_gates: What attention gives is multiplied by so many numbers: activation(`attn_gate` · its input).
+        gate_activation: The activation.
         attention_output_scale: Factor of what attention adds.
         sinks: Every head has a score without a value (`attn_sinks`): in no layer, in those with the tensor, or in all.
         temperature: Growth of queries with their position.
@@ -244,7 +282,8 @@ class Architecture:
     attention_scale: ScaleRule = by_head_size
     score_cap: NumberRule = no_cap
     distance_bias: NumberRule = no_cap
-    has_attention_gate: bool = False
+    attention_gates: GateRule = no_gates
+    gate_activation: Activation = "sigmoid"
     attention_output_scale: NumberRule = one
     sinks: Literal["never", "optional", "required"] = "never"
     temperature: TemperatureRule = lambda keys: None

@@ -25,6 +25,11 @@ def scale_of_weights(keys: Keys) -> float:
     return keys.number("expert_weights_scale", 0.0) or 1.0
 
 
+def always_sigmoid(keys: Keys) -> Gating:
+    """Tells that a sigmoid of each of the router's numbers weighs, whatever the file says."""
+    return "sigmoid"
+
+
 def gating(default: Gating | None) -> GatingRule:
     """Makes the rule that reads what turns the router's numbers into weights; None: the file must say."""
 
@@ -78,6 +83,13 @@ def as_an_expert(keys: Keys, hidden: int, own: int) -> int:
 def several_as_one(keys: Keys, hidden: int, own: int) -> int:
     """Returns the size of shared experts that are stored as one."""
     return own * keys.count("expert_shared_count", MAX_EXPERTS)
+
+
+def shared_if_counted(keys: Keys, hidden: int, own: int) -> int:
+    """Returns the size of shared experts, of which the file says how many there are, and maybe their size together."""
+    if not keys.count("expert_shared_count", MAX_EXPERTS):
+        return 0
+    return shared_if_given(keys, hidden, own) or several_as_one(keys, hidden, own)
 
 
 def behind_dense_layers(keys: Keys, layer: int, has_window: bool) -> bool:

@@ -32,7 +32,7 @@ LLAMA4 = Architecture(
     name="llama4",
     rotation=RotationRules(neighbours=True, has_factors=True, window_base_is_read=True, unrotated=_is_fourth),
     head_norms=HeadNorms(is_after_rotation=True, has_weights=False, applies=_has_head_norms),
-    windows=Windows(size=_CHUNK, period=4, is_chunked=True, size_is_fixed=True),
+    windows=Windows(size=_CHUNK, period=4, is_chunked=True, fixed_size=_CHUNK),
     temperature=lambda keys: QueryTemperature(0.1, _CHUNK, offset=1),
     has_temperature=_is_fourth,
     experts=Experts(

@@ -4,14 +4,7 @@ Sources: Xiaomi LLM-Core 2026 (MiMo-V2-Flash); llama.cpp, src/models/mimo2.cpp.
 """
 
 from tui_llama.engine.plan.architectures.declaration import Architecture, Experts, RotationRules, Windows, factor
-from tui_llama.engine.plan.architectures.expert_rules import always, of_own_key, with_router
-from tui_llama.engine.plan.sizes.keys import Keys
-from tui_llama.engine.tensors.expert_sizes import Gating
-
-
-def _sigmoid(keys: Keys) -> Gating:
-    return "sigmoid"
-
+from tui_llama.engine.plan.architectures.expert_rules import always, always_sigmoid, of_own_key, with_router
 
 MIMO2 = Architecture(
     name="mimo2",
@@ -21,7 +14,7 @@ MIMO2 = Architecture(
     attention_output_scale=factor("attention.value_scale"),
     experts=Experts(
         required=False,
-        gating=_sigmoid,
+        gating=always_sigmoid,
         normalises=always,
         selection_bias="optional",
         hidden_size=of_own_key,

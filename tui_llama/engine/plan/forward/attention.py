@@ -6,7 +6,7 @@ Sources: Vaswani et al. 2017; Ainslie et al. 2023 (query heads that share keys a
 from tui_llama.engine.plan.architectures.declaration import Architecture, HeadNorms
 from tui_llama.engine.plan.forward.latent_attention import emit_latent_attention
 from tui_llama.engine.plan.forward.plan_writer import MatrixName, PlanWriter, Rows, Values
-from tui_llama.engine.plan.forward.sublayer import emit_output
+from tui_llama.engine.plan.forward.sublayer import emit_norm, emit_output
 
 _BUFFERS = ("queries", "keys", "values")
 
@@ -29,7 +29,7 @@ def emit_attention(
         plan.rotate_in_place(keys, layer, plan.sizes.layers[layer].kv_head_count)
         _emit_head_norms(plan, architecture, norms, (queries, keys), layer)
     is_after_rotation = norms is not None and norms.is_after_rotation
-    gates = _emit_gates(plan, normed, layer) if architecture.has_attention_gate else None
+    gates = _emit_gates(plan, normed, layer) if plan.sizes.layers[layer].attention_gates else None
     emit_scores(
         plan, architecture, (queries, keys, values), residual, layer, are_rotated=is_after_rotation, gates=gates
     )
@@ -84,9 +84,11 @@ def emit_scores(
     rotated = plan.arrange(queries, layer) if are_rotated else plan.rotate(queries, layer)
     attended = plan.attention(rotated, layer, sinks=_sinks(plan, architecture, f"{block}attn_sinks.weight"))
     if gates is not None:
-        attended = plan.gate(gates, attended, "sigmoid")
+        attended = _emit_gating(plan, architecture, gates, attended, layer)
     if plan.sizes.attention_output_scale != 1.0:
         plan.scale_and_cap(attended, plan.sizes.attention_output_scale, 0.0)
+    if architecture.norms.before_attention_output:
+        attended = emit_norm(plan, architecture, attended, block + architecture.norms.before_attention_output)
     behind = architecture.norms.after_attention
     emit_output(
         plan, architecture, attended, block + "attn_output", residual, behind and block + behind,
@@ -101,10 +103,21 @@ def _sinks(plan: PlanWriter[Values], architecture: Architecture, name: str) -> s
 
 
 def _emit_gates(plan: PlanWriter[Values], normed: Values, layer: int) -> Values:
-    sizes = plan.sizes.layers[layer]
-    gates = plan.buffer("attention gates", sizes.head_count * sizes.value_dim)
+    gates = plan.buffer("attention gates", plan.sizes.layers[layer].attention_gates)
     plan.multiply(normed, {f"blk.{layer}.attn_gate": gates})
     return gates
+
+
+def _emit_gating(
+    plan: PlanWriter[Values], architecture: Architecture, gates: Values, attended: Values, layer: int
+) -> Values:
+    """Emits activation(gates) × attended; each gate is for an element or for a head."""
+    sizes, activation = plan.sizes.layers[layer], architecture.gate_activation
+    if activation == "sigmoid" and sizes.attention_gates == sizes.head_count * sizes.value_dim:
+        return plan.gate(gates, attended, activation)
+    plan.activate(gates, activation)
+    plan.weigh_heads(attended, gates)
+    return attended
 
 
 def _has_head_norms(plan: PlanWriter[Values], architecture: Architecture, norms: HeadNorms, layer: int) -> bool:
@@ -121,7 +134,7 @@ def _emit_head_norms(
     queries_keys: tuple[Values, Values],
     layer: int,
 ) -> None:
-    sizes, kind = plan.sizes.layers[layer], architecture.norms.kind
+    sizes, kind = plan.sizes.layers[layer], plan.sizes.norm_kind
     counts = (sizes.head_count, sizes.kv_head_count)
     for values, name, heads in zip(queries_keys, ("attn_q_norm", "attn_k_norm"), counts, strict=True):
         full_name = f"blk.{layer}.{name}" if norms.has_weights else ""

@@ -25,4 +25,4 @@ def norm_embeddings(plan: PlanWriter[Values], architecture: Architecture, residu
 
     Source: BigScience 2022 (BLOOM).
     """
-    plan.norm_in_place(residual, "token_embd_norm", architecture.norms.kind)
+    plan.norm_in_place(residual, "token_embd_norm", plan.sizes.norm_kind)

@@ -7,7 +7,7 @@ Source: Vaswani et al. 2017, with norms, rotary positions and gated feed-forward
 
 from tui_llama.engine.plan.architectures.declaration import Architecture
 from tui_llama.engine.plan.forward.attention import emit_attention
-from tui_llama.engine.plan.forward.experts import emit_experts
+from tui_llama.engine.plan.forward.experts import emit_experts, emit_router
 from tui_llama.engine.plan.forward.feed_forward import emit_feed_forward
 from tui_llama.engine.plan.forward.plan_writer import PlanWriter, Values
 from tui_llama.engine.plan.forward.sublayer import emit_norm
@@ -34,7 +34,9 @@ def emit_forward_pass(plan: PlanWriter[Values], architecture: Architecture) -> N
 def _emit_layer(plan: PlanWriter[Values], architecture: Architecture, residual: Values, layer: int) -> None:
     """Emits one layer: residual += attention(norm(residual)), then residual += feed_forward(norm(residual))."""
     norms, block = architecture.norms, f"blk.{layer}."
-    is_side_by_side = _is_side_by_side(plan, architecture, block)
+    is_side_by_side, experts = _is_side_by_side(plan, architecture, block), plan.sizes.layers[layer].experts
+    if experts is not None and architecture.experts is not None and architecture.experts.reads_layer_input:
+        emit_router(plan, architecture.experts, experts, residual, block)
     normed = residual
     if norms.before_attention:
         normed = emit_norm(plan, architecture, residual, block + norms.before_attention)
@@ -44,7 +46,7 @@ def _emit_layer(plan: PlanWriter[Values], architecture: Architecture, residual: 
     emit_attention(plan, architecture, attention_input, residual, layer)
     if norms.before_feed_forward and not is_side_by_side:
         normed = emit_norm(plan, architecture, residual, block + norms.before_feed_forward)
-    emit_block = emit_feed_forward if plan.sizes.layers[layer].experts is None else emit_experts
+    emit_block = emit_feed_forward if experts is None else emit_experts
     emit_block(plan, architecture, normed, residual, layer)
 
 

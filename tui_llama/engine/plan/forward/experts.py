@@ -9,6 +9,8 @@ from tui_llama.engine.plan.forward.plan_writer import MatrixName, PlanWriter, Ro
 from tui_llama.engine.plan.forward.sublayer import add_output
 from tui_llama.engine.tensors.expert_sizes import ExpertSizes
 
+_ROUTER = "router"
+
 
 def emit_experts(
     plan: PlanWriter[Values], architecture: Architecture, normed: Values, residual: Values, layer: int
@@ -17,7 +19,7 @@ def emit_experts(
     rules, experts = architecture.experts, plan.sizes.layers[layer].experts
     assert rules is not None and experts is not None
     block, behind = f"blk.{layer}.", architecture.norms.after_feed_forward
-    emit_choice(plan, rules, experts, normed, block)
+    emit_choice(plan, rules, experts, None if rules.reads_layer_input else normed, block)
     is_alone = experts.shared_hidden_size == 0 and not behind and plan.sizes.residual_scale == 1.0
     if is_alone:
         emit_chosen(plan, rules, experts, normed, residual, block, add=True)
@@ -25,16 +27,36 @@ def emit_experts(
     output = plan.buffer("block output", plan.sizes.embedding_size)
     emit_chosen(plan, rules, experts, normed, output, block, add=False)
     if experts.shared_hidden_size:
-        _emit_shared(plan, rules, experts, normed, output, block)
-    add_output(plan, architecture, output, residual, behind and block + behind)
+        _emit_shared(plan, rules, experts, normed, output, block, plan.sizes.layers[layer].hidden_limit)
+        if rules.shared_is_averaged:
+            plan.scale_and_cap(output, 0.5, 0.0)
+    add_output(plan, output, residual, behind and block + behind)
 
 
-def emit_choice(plan: PlanWriter[Values], rules: Experts, experts: ExpertSizes, source: Values, block: str) -> None:
-    """Emits the router and the choice that its numbers make."""
-    logits, bias = plan.buffer("router", experts.count), f"{block}exp_probs_b.bias"
+def emit_router(plan: PlanWriter[Values], rules: Experts, experts: ExpertSizes, source: Values, block: str) -> None:
+    """Emits the router's numbers, which the choice of experts finds in a buffer."""
+    logits = plan.buffer(_ROUTER, experts.count)
     plan.multiply(source, {f"{block}ffn_gate_inp": logits}, bias_required=rules.biases_required)
-    is_biased = rules.selection_bias == "required" or (rules.selection_bias == "optional" and plan.has(bias))
-    plan.experts.choose(logits, experts, bias if is_biased else "")
+
+
+def emit_choice(
+    plan: PlanWriter[Values], rules: Experts, experts: ExpertSizes, source: Values | None, block: str
+) -> None:
+    """Emits the router, unless it has no source since that was done before, and the choice that its numbers make."""
+    if source is not None:
+        emit_router(plan, rules, experts, source, block)
+    plan.experts.choose(plan.buffer(_ROUTER, experts.count), experts, _selection_bias(plan, rules, block))
+
+
+def _selection_bias(plan: PlanWriter[Values], rules: Experts, block: str) -> str:
+    """Returns the name of the tensor that is added to the scores that choose, "" if there is none.
+
+    Converters name it as a bias, but for one of Hunyuan's models.
+    """
+    names = (f"{block}exp_probs_b.bias", f"{block}exp_probs_b")
+    if rules.selection_bias == "never":
+        return ""
+    return next(filter(plan.has, names), names[0] if rules.selection_bias == "required" else "")
 
 
 def emit_chosen(
@@ -56,7 +78,7 @@ def emit_chosen(
         names = ExpertRows(fused, 0, 2 * size), ExpertRows(fused, size, 2 * size)
     targets = dict(zip(names, (gates, ups), strict=True))
     writer.multiply(source, targets, experts, bias_required=rules.biases_required)
-    hidden = plan.gate(gates, ups, rules.activation)
+    hidden = plan.gate(gates, ups, rules.activation, experts.limit)
     outputs = writer.buffer("experts' outputs", plan.sizes.embedding_size, experts)
     down = f"{block}ffn_down_exps"
     writer.multiply(hidden, {down: outputs}, experts, bias_required=rules.biases_required)
@@ -64,7 +86,13 @@ def emit_chosen(
 
 
 def _emit_shared(
-    plan: PlanWriter[Values], rules: Experts, experts: ExpertSizes, normed: Values, output: Values, block: str
+    plan: PlanWriter[Values],
+    rules: Experts,
+    experts: ExpertSizes,
+    normed: Values,
+    output: Values,
+    block: str,
+    limit: float,
 ) -> None:
     """Emits output += shared(normed): the expert that every token uses.
 
@@ -77,7 +105,7 @@ def _emit_shared(
         fused = f"{block}ffn_up_shexp"
         targets = {Rows(fused, 0, 2 * size, f"{block}ffn_gate_shexp"): gates, Rows(fused, size, 2 * size, fused): ups}
     plan.multiply(normed, targets)
-    hidden = plan.gate(gates, ups, rules.activation)
+    hidden = plan.gate(gates, ups, rules.activation, limit)
     if rules.shared_is_weighed:
         weight = plan.buffer("shared weight", 1)
         plan.multiply(normed, {f"{block}ffn_gate_inp_shexp": weight})

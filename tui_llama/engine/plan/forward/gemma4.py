@@ -86,7 +86,7 @@ def _emit_dense_and_experts(
     emit_chosen(plan, rules, experts, normed, output, block, add=False)
     plan.norm_in_place(output, block + "post_ffw_norm_2", "rms")
     plan.add(output, dense, 1.0)
-    add_output(plan, architecture, output, residual, block + architecture.norms.after_feed_forward)
+    add_output(plan, output, residual, block + architecture.norms.after_feed_forward)
 
 
 def _emit_layer_input(plan: PlanWriter[Values], residual: Values, layer: int) -> None:

@@ -30,4 +30,4 @@ def emit_layer(plan: PlanWriter[Values], architecture: Architecture, residual: V
     behind = norms.after_feed_forward
     if not plan.has(f"{block}{behind}.weight"):
         behind = "post_ffw_norm"  # the name that other architectures have for it
-    add_output(plan, architecture, output, residual, block + behind)
+    add_output(plan, output, residual, block + behind)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
-from tui_llama.engine.plan.architectures.declaration import Activation, NormKind
+from tui_llama.engine.tensors.hyperparameters import Activation, NormKind
 
 if TYPE_CHECKING:
     from tui_llama.engine.plan.forward.expert_writer import ExpertWriter
@@ -83,7 +83,7 @@ class PlanWriter(Protocol[Values]):
     ) -> Values:
         """Computes the norm of rows into a buffer that its next norm overwrites; without weights if the name is "".
 
-        Those of kind "layer" have biases.
+        Those of kind "layer" have a bias if the file has one, all others only where it is required.
         """
         ...
 
@@ -146,16 +146,23 @@ class PlanWriter(Protocol[Values]):
         """Computes softmax attention over the layer's keys and values; the sinks' name is a whole one."""
         ...
 
-    def gate(self, gates: Values, ups: Values, activation: Activation) -> Values:
-        """Computes activation(gates) × ups."""
+    def gate(self, gates: Values, ups: Values, activation: Activation, limit: float = 0.0) -> Values:
+        """Computes activation(gates) × ups.
+
+        Unless the limit is 0, the first factor is at most that, and the second one lies within it on both sides.
+        """
         ...
 
     def weigh(self, values: Values, weights: Values) -> None:
         """Multiplies the values of each token by the sigmoid of a number, in place."""
         ...
 
-    def activate(self, values: Values, activation: Activation) -> None:
-        """Computes the activation of values, in place."""
+    def weigh_heads(self, values: Values, weights: Values) -> None:
+        """Multiplies each head of values by a number of its own, in place; as many heads as there are numbers."""
+        ...
+
+    def activate(self, values: Values, activation: Activation, numbers: Sequence[float] = ()) -> None:
+        """Computes the activation of values, in place; some have numbers that differ from layer to layer."""
         ...
 
     def scale_and_cap(self, values: Values, scale: float, cap: float) -> None:

@@ -10,7 +10,7 @@ def emit_norm(
     """Emits norm(source), and returns it; the next norm with that target overwrites it."""
     norms = architecture.norms
     name = name if norms.has_weights else ""
-    return plan.norm(source, name, norms.kind, bias_required=norms.biases_required, target=target)
+    return plan.norm(source, name, plan.sizes.norm_kind, bias_required=norms.biases_required, target=target)
 
 
 def emit_output(
@@ -30,13 +30,11 @@ def emit_output(
         return
     output = plan.buffer("block output", plan.sizes.embedding_size)
     plan.multiply(source, {matrix: output}, bias_required=bias_required)
-    add_output(plan, architecture, output, residual, norm_behind)
+    add_output(plan, output, residual, norm_behind)
 
 
-def add_output(
-    plan: PlanWriter[Values], architecture: Architecture, output: Values, residual: Values, norm_behind: str
-) -> None:
+def add_output(plan: PlanWriter[Values], output: Values, residual: Values, norm_behind: str) -> None:
     """Emits residual += scale · norm(output)."""
     if norm_behind:
-        plan.norm_in_place(output, norm_behind, architecture.norms.kind)
+        plan.norm_in_place(output, norm_behind, plan.sizes.norm_kind)
     plan.add(residual, output, plan.sizes.residual_scale)

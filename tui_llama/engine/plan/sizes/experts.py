@@ -3,12 +3,15 @@
 Source: llama.cpp, src/llama-model.cpp (`load_hparams`) and src/models, of October 2026.
 """
 
-from tui_llama.engine.plan.architectures.declaration import Experts
+from dataclasses import replace
+
+from tui_llama.engine.plan.architectures.declaration import Experts, NumbersRule
 from tui_llama.engine.plan.sizes.keys import Keys
 from tui_llama.engine.tensors.expert_sizes import ExpertSizes
 from tui_llama.engine.tensors.hyperparameters import MAX_EXPERTS, MAX_SIZE
 
 _COUNT, _USED = "expert_count", "expert_used_count"
+_LEAST_LIMIT = 1e-6
 _GROUPS, _USED_GROUPS = "expert_group_count", "expert_group_used_count"
 
 
@@ -35,13 +38,18 @@ def read_experts(
             raise keys.refuse(_COUNT, "models of this kind have experts")
         return nowhere
     used_counts = keys.sizes(_USED, count, keys.layer_count)
-    groups = _groups(keys, count, max(used_counts))
+    groups, limits = _groups(keys, count, max(used_counts)), read_limits(keys, rules.limits)
     return tuple(
-        _experts_of_layer(keys, rules, (count, used), hidden, groups)
+        replace(_experts_of_layer(keys, rules, (count, used), hidden, groups), limit=limits[layer])
         if rules.has_experts(keys, layer, windowed)
         else None
         for layer, (used, hidden, windowed) in enumerate(zip(used_counts, hidden_sizes, has_window, strict=True))
     )
+
+
+def read_limits(keys: Keys, limits: NumbersRule) -> tuple[float, ...]:
+    """Returns the limit of each layer's gated blocks; 0 for none, which llama.cpp takes numbers up to 1e-6 for."""
+    return tuple(limit if limit > _LEAST_LIMIT else 0.0 for limit in limits(keys))
 
 
 def _experts_of_layer(

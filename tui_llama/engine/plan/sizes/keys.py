@@ -114,6 +114,27 @@ class Keys:
             raise self.refuse(key, f"{number} is not a number between -{MAX_NUMBER:g} and {MAX_NUMBER:g}")
         return number
 
+    def numbers(self, key: str, default: float | None = None, *, is_general: bool = False) -> tuple[float, ...]:
+        """Returns a number of each layer, which the file gives once for all or in an array.
+
+        The name of a key that is general does not begin with the architecture's.
+        """
+        self.used.add(key)
+        full = key if is_general else self._full(key)
+        if isinstance(self.file.metadata.get(full), np.ndarray):
+            values = tuple(float(value) for value in self.file.get_float_array(full)[: self.layer_count])
+        else:
+            value = self.file.get_float(full) if default is None else self.file.get_float(full, default)
+            values = (value,) * self.layer_count
+        if len(values) < self.layer_count:
+            what = f"it has {len(values)} values for {self.layer_count} layers"
+            raise self.file.refuse(f"metadata key {full[:80]!a}: {what}", NOT_CONVERTED_HINT)
+        for value in values:
+            if not abs(value) <= MAX_NUMBER:
+                what = f"{value} is not a number between -{MAX_NUMBER:g} and {MAX_NUMBER:g}"
+                raise self.file.refuse(f"metadata key {full[:80]!a}: {what}", NOT_CONVERTED_HINT)
+        return values
+
     def positive(self, key: str, default: float | None = None) -> float:
         """Returns a number above 0."""
         number = self.number(key, default)

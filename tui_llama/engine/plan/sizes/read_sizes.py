@@ -5,14 +5,14 @@ Unknown keys are ignored; a missing key is named in the error. `plan/architectur
 Source: llama.cpp, src/llama-model.cpp (`load_hparams`) and src/llama-arch.cpp.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tui_llama.engine.gguf.file import GgufFile
 from tui_llama.engine.layouts.attention import MOST_ROWS
-from tui_llama.engine.plan.architectures.declaration import Architecture
-from tui_llama.engine.plan.sizes.experts import read_experts
+from tui_llama.engine.plan.architectures.declaration import Architecture, FeedForward
+from tui_llama.engine.plan.sizes.experts import read_experts, read_limits
 from tui_llama.engine.plan.sizes.keys import NOT_CONVERTED_HINT, OTHER_MODEL_HINT, Keys
 from tui_llama.engine.plan.sizes.latent import check_latent, read_latent
 from tui_llama.engine.plan.sizes.rotations import ASSUMED_CONTEXT, read_rotation
@@ -22,8 +22,10 @@ from tui_llama.engine.tensors.hyperparameters import (
     MAX_HEAD_DIM,
     MAX_HEADS,
     MAX_SIZE,
+    Activation,
     Hyperparameters,
     LayerSizes,
+    NormKind,
     Rotation,
 )
 
@@ -32,7 +34,12 @@ _NO_CONTEXT_NOTICE: Final = (
 )
 _LARGEST_NUMBER: Final = 1e30
 """Of factors and caps, far above all of real models and below the largest float32, 3e38."""
-_EPSILON_KEYS: Final = {"rms": "attention.layer_norm_rms_epsilon", "layer": "attention.layer_norm_epsilon"}
+_ACTIVATION_KEY: Final = "hidden_activation"
+_ACTIVATIONS: Final[Mapping[str, Activation]] = {"silu": "silu", "relu2": "relu_squared"}
+_EPSILON_KEYS: Final[Mapping[NormKind, str]] = {
+    "rms": "attention.layer_norm_rms_epsilon",
+    "layer": "attention.layer_norm_epsilon",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +64,13 @@ def read_sizes(file: GgufFile, architecture: Architecture) -> ReadSizes:
         ModelFileError: a key is missing, of the wrong type, out of bounds, or contradicts another.
     """
     keys = Keys(file)
-    declared_context = _context_length(keys)
+    declared_context, norm_kind = _context_length(keys), _norm_kind(keys, architecture)
     sizes = Hyperparameters(
         architecture=keys.architecture,
         embedding_size=keys.embedding_size,
         layers=_layers(keys, architecture, declared_context),
-        epsilon=_epsilon(keys, architecture),
+        norm_kind=norm_kind,
+        epsilon=_epsilon(keys, architecture, norm_kind),
         context_length=declared_context or ASSUMED_CONTEXT,
         vocab_size=keys.token_count,
         embedding_scale=architecture.embedding_scale(keys),
@@ -73,6 +81,7 @@ def read_sizes(file: GgufFile, architecture: Architecture) -> ReadSizes:
         projection_limit=architecture.projection_limit(keys),
         distance_bias=architecture.distance_bias(keys),
         is_side_by_side=architecture.side_by_side == "by key" and keys.flag("use_parallel_residual"),
+        activation=_activation(keys, architecture.feed_forward),
         layer_embedding_size=_layer_embedding_size(keys, architecture),
         notices=() if declared_context else (_NO_CONTEXT_NOTICE,),
     )
@@ -111,6 +120,7 @@ def _layers(keys: Keys, architecture: Architecture, context_length: int) -> tupl
     sources = _sources(keys, architecture, windows)
     experts = read_experts(keys, architecture.experts, hidden_sizes, tuple(window > 0 for window in windows))
     rotations: dict[tuple[int, bool], Rotation] = {}
+    limits = read_limits(keys, architecture.feed_forward.limits)
     score_cap, temperature = architecture.score_cap(keys), architecture.temperature(keys)
     layers = []
     for layer, window in enumerate(windows):
@@ -139,6 +149,11 @@ def _layers(keys: Keys, architecture: Architecture, context_length: int) -> tupl
                 hidden_size=hidden_sizes[layer],
                 latent=latent,
                 experts=experts[layer],
+                attention_gates=architecture.attention_gates(
+                    keys, layer, head_counts[layer], head_counts[layer] * value_dim
+                ),
+                hidden_limit=limits[layer],
+                activation_numbers=architecture.feed_forward.activation_numbers(keys, layer),
             )
         )
     _check_sources(keys, layers)
@@ -217,10 +232,27 @@ def _head_dims(keys: Keys, head_count: int, has_window: bool) -> tuple[int, int]
     return sizes[0], sizes[1]
 
 
-def _epsilon(keys: Keys, architecture: Architecture) -> float:
+def _activation(keys: Keys, rules: FeedForward) -> Activation:
+    """Returns the activation of feed-forward blocks: what the file says, if it does and may, or the declared one."""
+    if not rules.activation_is_read or not keys.has(_ACTIVATION_KEY):
+        return rules.activation
+    name = keys.text(_ACTIVATION_KEY, "")
+    if name not in _ACTIVATIONS:
+        what = f"{name[:40]!a} is not an activation that this program knows here"
+        raise keys.refuse(_ACTIVATION_KEY, what, OTHER_MODEL_HINT)
+    return _ACTIVATIONS[name]
+
+
+def _norm_kind(keys: Keys, architecture: Architecture) -> NormKind:
+    if architecture.norms.kind != "by key":
+        return architecture.norms.kind
+    return "rms" if keys.has(_EPSILON_KEYS["rms"]) else "layer"
+
+
+def _epsilon(keys: Keys, architecture: Architecture, norm_kind: NormKind) -> float:
     if not architecture.norms.epsilon_is_read:
         return 0.0
-    key = _EPSILON_KEYS[architecture.norms.kind]
+    key = _EPSILON_KEYS[norm_kind]
     epsilon = keys.number(key)
     if not 0 <= epsilon < 1:
         raise keys.refuse(key, f"{epsilon} is not between 0 and 1")

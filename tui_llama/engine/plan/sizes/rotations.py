@@ -38,7 +38,7 @@ def read_rotation(
         context_length: That of the model in tokens, 0 if the file leaves it open.
         has_window: Whether the layers have a window.
     """
-    dim = _dim(keys, rules, head_dim, has_window)
+    dim = _dim(keys, rules, head_dim, has_window=has_window)
     scaling = _scaling(keys, rules, context_length)
     factors, long_factors = _factor_tensors(keys, rules, scaling)
     if has_window and rules.window_scaling != "as full":
@@ -56,16 +56,21 @@ def read_rotation(
         still_pairs=_still_pairs(keys, rules, dim),
         factors=factors,
         long_factors=long_factors,
+        spare_factors=_spare_factors(keys, rules, head_dim, dim) if factors else 0,
     )
 
 
-def _dim(keys: Keys, rules: RotationRules, head_dim: int, has_window: bool) -> int:
+def _dim(keys: Keys, rules: RotationRules, head_dim: int, *, has_window: bool) -> int:
     key = "rope.dimension_count"
     if has_window and keys.has("rope.dimension_count_swa"):
         key = "rope.dimension_count_swa"
     dim = keys.size(key, head_dim, default=head_dim)
+    if rules.half_without_window and not has_window:
+        dim //= 2
     if dim % 2:
         raise keys.refuse(key, f"{dim} is odd, but must be even")
+    if not dim:
+        raise keys.refuse(key, "half of it is nothing")
     if rules.whole_heads and dim != head_dim:
         raise keys.refuse(key, f"{dim} should be the whole head, {head_dim}")
     return dim
@@ -162,6 +167,12 @@ def _factor_tensors(keys: Keys, rules: RotationRules, scaling: RopeScaling) -> t
     if has_two and SHORT_FACTORS in tensors and LONG_FACTORS in tensors:
         return SHORT_FACTORS, LONG_FACTORS
     return "", ""
+
+
+def _spare_factors(keys: Keys, rules: RotationRules, head_dim: int, dim: int) -> int:
+    """Returns how many divisors only layers with a window have pairs for."""
+    in_window = _dim(keys, rules, head_dim, has_window=True) if rules.half_without_window else dim
+    return max(0, in_window - dim) // 2
 
 
 def _has_sections(keys: Keys, rules: RotationRules) -> bool:

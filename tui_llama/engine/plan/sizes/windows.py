@@ -23,8 +23,8 @@ def read_windows(keys: Keys, rules: Windows | None) -> tuple[int, ...]:
     if rules is None or not rules.applies(keys):
         return everywhere
     size = keys.count(_SIZE_KEY, MAX_CONTEXT, rules.size)
-    if size and rules.size_is_fixed and rules.size:
-        size = rules.size
+    if size and rules.fixed_size:
+        size = rules.fixed_size
     return tuple(size if has_window else 0 for has_window in _pattern(keys, rules)) if size else everywhere
 
 
@@ -35,4 +35,5 @@ def _pattern(keys: Keys, rules: Windows) -> tuple[bool, ...]:
     period = keys.count(_PATTERN_KEY, MAX_LAYERS, rules.period)
     if period == 0:
         return (True,) * keys.layer_count
-    return tuple(layer % period < period - 1 for layer in range(keys.layer_count))
+    full = 0 if rules.full_comes_first else period - 1
+    return tuple(layer % period != full for layer in range(keys.layer_count))
