@@ -116,6 +116,16 @@ CASES: Sequence[Case] = [
     ("qwen", FULL_HEADS, FUSED),
     ("refact", {"attention.head_count_kv": 1}, ()),
     ("starcoder", {"attention.head_count_kv": 1}, FUSED),
+    (
+        "step35",
+        STEP35,
+        (*ROUTERS, "*exp_probs_b.bias", "blk.0.attn_gate.weight", "blk.1.attn_gate.weight", "*attn_?_norm.weight"),
+    ),
+    (
+        "step35",
+        {**STEP35, "rope.scaling.type": "linear", "rope.scaling.factor": 4.0},
+        (*ROUTERS, "blk.2.attn_gate.weight", "rope_freqs.weight"),
+    ),
     ("xverse", {}, ()),
 ]
 """Architecture, keys, and tensors that a file of it may have."""
