@@ -112,6 +112,7 @@ CASES: Sequence[Case] = [
     ("olmo", {"attention.clamp_kqv": 0.7}, ()),
     ("orion", {}, ()),
     ("pangu-embedded", {}, ("blk.*.attn_*.bias",)),
+    ("phimoe", EXPERTS, ("*attn_?.bias",)),
     ("plamo", {}, ()),
     ("qwen", FULL_HEADS, FUSED),
     ("refact", {"attention.head_count_kv": 1}, ()),

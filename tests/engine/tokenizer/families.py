@@ -97,7 +97,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         ("phi2",), "phi-2", ("<|endoftext|>",), frozenset({"<|endoftext|>"}), {"eos": "<|endoftext|>"}
     ),
     "phi 3": Family(
-        ("phi3",), "", ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
+        ("phi3", "phimoe"), "", ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
         frozenset({"<|endoftext|>", "<|end|>", "</s>"}), {"eos": "<|endoftext|>"}, "<s>", ("phi3",), "scores",
     ),
     "phi 4": Family(

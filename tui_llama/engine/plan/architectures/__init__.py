@@ -45,7 +45,7 @@ from tui_llama.engine.plan.architectures.llama4 import LLAMA4
 from tui_llama.engine.plan.architectures.mimo2 import MIMO2
 from tui_llama.engine.plan.architectures.minicpm3 import MINICPM3
 from tui_llama.engine.plan.architectures.olmo import OLMO, OLMO2, OLMOE
-from tui_llama.engine.plan.architectures.phi import PHI2, PHI3
+from tui_llama.engine.plan.architectures.phi import PHI2, PHI3, PHIMOE
 from tui_llama.engine.plan.architectures.qwen import (
     MELLUM,
     MINIMAX_M2,
@@ -80,7 +80,7 @@ ARCHITECTURES = {
         *(MAINCODER, MELLUM, MIMO2, MINICPM, MINICPM3, MINIMAX_M2, MISTRAL3, MISTRAL4, MPT),
         *(NEMOTRON,),
         *(OLMO, OLMO2, OLMOE, ORION),
-        *(PANGU_EMBEDDED, PHI2, PHI3, PLAMO),
+        *(PANGU_EMBEDDED, PHI2, PHI3, PHIMOE, PLAMO),
         *(QWEN, QWEN2, QWEN2MOE, QWEN2VL, QWEN3, QWEN3MOE, QWEN3VL, QWEN3VLMOE),
         *(REFACT,),
         *(SEED_OSS, SMOLLM3, STABLELM, STARCODER, STARCODER2, STEP35),

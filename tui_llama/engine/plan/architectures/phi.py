@@ -6,10 +6,12 @@ Sources: Abdin et al. 2024 (Phi-3, Phi-4).
 from tui_llama.engine.plan.architectures.declaration import (
     EVERY_MATRIX,
     Architecture,
+    Experts,
     FeedForward,
     Norms,
     RotationRules,
 )
+from tui_llama.engine.plan.architectures.expert_rules import always
 
 PHI2 = Architecture(
     name="phi2",
@@ -23,3 +25,12 @@ PHI2 = Architecture(
 PHI3 = Architecture(
     name="phi3", rotation=RotationRules(long_factors="always"), feed_forward=FeedForward(gate_is_above_up=True)
 )
+PHIMOE = Architecture(
+    name="phimoe",
+    rotation=RotationRules(long_factors="always"),
+    norms=Norms(biases_required=True),
+    required_biases=frozenset({"attn_output", "output"}),
+    experts=Experts(normalises=always),
+    output="own",
+)
+"""Phi 3.5 with experts: root-mean-square norms that add a bias."""
