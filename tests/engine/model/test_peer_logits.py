@@ -116,6 +116,8 @@ CASES: Sequence[Case] = [
     ("plamo", {}, ()),
     ("qwen", FULL_HEADS, FUSED),
     ("refact", {"attention.head_count_kv": 1}, ()),
+    ("smallthinker", {**EXPERTS, **WINDOW, "expert_gating_func": 2}, ()),
+    ("smallthinker", {**EXPERTS, "block_count": 5, "expert_gating_func": 1}, ()),
     ("starcoder", {"attention.head_count_kv": 1}, FUSED),
     (
         "step35",

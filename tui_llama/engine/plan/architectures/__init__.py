@@ -59,6 +59,7 @@ from tui_llama.engine.plan.architectures.qwen import (
     QWEN3VLMOE,
 )
 from tui_llama.engine.plan.architectures.seed_oss import SEED_OSS
+from tui_llama.engine.plan.architectures.smallthinker import SMALLTHINKER
 from tui_llama.engine.plan.architectures.step35 import STEP35
 from tui_llama.errors import ModelFileError
 
@@ -83,7 +84,7 @@ ARCHITECTURES = {
         *(PANGU_EMBEDDED, PHI2, PHI3, PHIMOE, PLAMO),
         *(QWEN, QWEN2, QWEN2MOE, QWEN2VL, QWEN3, QWEN3MOE, QWEN3VL, QWEN3VLMOE),
         *(REFACT,),
-        *(SEED_OSS, SMOLLM3, STABLELM, STARCODER, STARCODER2, STEP35),
+        *(SEED_OSS, SMALLTHINKER, SMOLLM3, STABLELM, STARCODER, STARCODER2, STEP35),
         *(XVERSE,),
     )
 }
