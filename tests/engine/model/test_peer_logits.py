@@ -98,6 +98,7 @@ CASES: Sequence[Case] = [
     ("granite_swa", {**EXPERTS, **LAYERS_APART, "expert_shared_feed_forward_length": 40}, ()),
     ("grok", {**EXPERTS, **GROK_2}, ("*ffn_up.weight", "*layer_output_norm.weight")),
     ("grok", EXPERTS, ()),
+    ("hy_v3", {**BEHIND_DENSE, "expert_gating_func": None}, (*ROUTERS, "*exp_probs_b")),
     ("jais", {**FULL_HEADS, **DISTANCE}, FUSED),
     ("jais2", {}, BIASES),
     ("maincoder", {}, ()),

@@ -26,7 +26,7 @@ from tui_llama.engine.plan.architectures.gpt2_like import (
 from tui_llama.engine.plan.architectures.gpt_oss import GPT_OSS
 from tui_llama.engine.plan.architectures.granite import GRANITE, GRANITE_SWA, GRANITEMOE
 from tui_llama.engine.plan.architectures.grok import GROK
-from tui_llama.engine.plan.architectures.hunyuan import HUNYUAN_DENSE, HUNYUAN_MOE
+from tui_llama.engine.plan.architectures.hunyuan import HUNYUAN_DENSE, HUNYUAN_MOE, HY_V3
 from tui_llama.engine.plan.architectures.llama import (
     ARCEE,
     ERNIE4_5,
@@ -74,7 +74,7 @@ ARCHITECTURES = {
         *(FALCON,),
         *(GEMMA, GEMMA2, GEMMA3, GEMMA4, GLM4, GLM4MOE, GPT2, GPTNEOX, GPT_OSS, GRANITE, GRANITE_SWA, GRANITEMOE),
         *(GROK,),
-        *(HUNYUAN_DENSE, HUNYUAN_MOE),
+        *(HUNYUAN_DENSE, HUNYUAN_MOE, HY_V3),
         *(INTERNLM2,),
         *(JAIS, JAIS2),
         *(LLAMA, LLAMA4),
