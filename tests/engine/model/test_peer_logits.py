@@ -85,6 +85,12 @@ CASES: Sequence[Case] = [
     ("bailingmoe", BEHIND_DENSE, ()),
     ("bloom", SIX_HEADS, (*FUSED, "token_embd_norm.bias")),
     ("chatglm", HALF, FUSED),
+    ("cohere2moe", COHERE2MOE, ()),
+    (
+        "cohere2moe",
+        {**COHERE2MOE, "attention.layer_norm_rms_epsilon": 0.02, "expert_shared_count": 0},
+        ("output.weight",),
+    ),
     ("dbrx", {**EXPERTS, "attention.clamp_kqv": 0.7}, ("*attn_qkv.weight",)),
     ("deepseek", BEHIND_DENSE, ()),
     ("dots1", {**BEHIND_DENSE, "attention.head_count_kv": 4}, ("*exp_probs_b.bias",)),

@@ -5,7 +5,7 @@ from typing import Final
 from tui_llama.engine.plan.architectures.afmoe import AFMOE
 from tui_llama.engine.plan.architectures.alibi import BAICHUAN, BLOOM, JAIS, MPT, REFACT
 from tui_llama.engine.plan.architectures.bailing import BAILINGMOE2
-from tui_llama.engine.plan.architectures.cohere import COHERE2, COMMAND_R
+from tui_llama.engine.plan.architectures.cohere import COHERE2, COHERE2MOE, COMMAND_R
 from tui_llama.engine.plan.architectures.dbrx import DBRX
 from tui_llama.engine.plan.architectures.declaration import Architecture
 from tui_llama.engine.plan.architectures.deepseek import DEEPSEEK2, MISTRAL4
@@ -68,7 +68,7 @@ ARCHITECTURES = {
     for architecture in (
         *(AFMOE, ARCEE),
         *(BAICHUAN, BAILINGMOE, BAILINGMOE2, BLOOM),
-        *(CHATGLM, COHERE2, COMMAND_R),
+        *(CHATGLM, COHERE2, COHERE2MOE, COMMAND_R),
         *(DBRX, DEEPSEEK, DEEPSEEK2, DOTS1),
         *(ERNIE4_5, ERNIE4_5_MOE, EXAONE, EXAONE4, EXAONE_MOE),
         *(FALCON,),
