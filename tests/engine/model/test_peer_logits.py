@@ -107,6 +107,7 @@ CASES: Sequence[Case] = [
     ("hy_v3", {**BEHIND_DENSE, "expert_gating_func": None}, (*ROUTERS, "*exp_probs_b")),
     ("jais", {**FULL_HEADS, **DISTANCE}, FUSED),
     ("jais2", {}, BIASES),
+    ("laguna", LAGUNA, ()),
     ("maincoder", {}, ()),
     ("mellum", {**EXPERTS, **WINDOW, "rope.scaling.type": "linear", "rope.scaling.factor": 4.0}, ()),
     ("mimo2", MIMO2, (*ROUTERS, "*exp_probs_b.bias", "blk.0.attn_sinks.weight")),

@@ -27,6 +27,7 @@ from tui_llama.engine.plan.architectures.gpt_oss import GPT_OSS
 from tui_llama.engine.plan.architectures.granite import GRANITE, GRANITE_SWA, GRANITEMOE
 from tui_llama.engine.plan.architectures.grok import GROK
 from tui_llama.engine.plan.architectures.hunyuan import HUNYUAN_DENSE, HUNYUAN_MOE, HY_V3
+from tui_llama.engine.plan.architectures.laguna import LAGUNA
 from tui_llama.engine.plan.architectures.llama import (
     ARCEE,
     ERNIE4_5,
@@ -77,7 +78,7 @@ ARCHITECTURES = {
         *(HUNYUAN_DENSE, HUNYUAN_MOE, HY_V3),
         *(INTERNLM2,),
         *(JAIS, JAIS2),
-        *(LLAMA, LLAMA4),
+        *(LAGUNA, LLAMA, LLAMA4),
         *(MAINCODER, MELLUM, MIMO2, MINICPM, MINICPM3, MINIMAX_M2, MISTRAL3, MISTRAL4, MPT),
         *(NEMOTRON,),
         *(OLMO, OLMO2, OLMOE, ORION),
