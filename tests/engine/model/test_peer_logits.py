@@ -80,6 +80,7 @@ WIDE = {"embedding_length": 256}  # its logits are multiplied by 256 / embedding
 Case = tuple[str, Mapping[str, Key | None], Sequence[str]]
 CASES: Sequence[Case] = [
     ("afmoe", {**BEHIND_DENSE, **WINDOW, "expert_gating_func": None}, ("*exp_probs_b.bias",)),
+    ("apertus", XIELU, ("rope_freqs.weight",)),
     ("baichuan", {**FULL_HEADS, "block_count": 32}, ()),
     ("baichuan", {**FULL_HEADS, "block_count": 40}, ()),
     ("bailingmoe", BEHIND_DENSE, ()),

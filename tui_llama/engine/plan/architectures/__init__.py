@@ -4,6 +4,7 @@ from typing import Final
 
 from tui_llama.engine.plan.architectures.afmoe import AFMOE
 from tui_llama.engine.plan.architectures.alibi import BAICHUAN, BLOOM, JAIS, MPT, REFACT
+from tui_llama.engine.plan.architectures.apertus import APERTUS
 from tui_llama.engine.plan.architectures.bailing import BAILINGMOE2
 from tui_llama.engine.plan.architectures.cohere import COHERE2, COHERE2MOE, COMMAND_R
 from tui_llama.engine.plan.architectures.dbrx import DBRX
@@ -67,7 +68,7 @@ from tui_llama.errors import ModelFileError
 ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
-        *(AFMOE, ARCEE),
+        *(AFMOE, APERTUS, ARCEE),
         *(BAICHUAN, BAILINGMOE, BAILINGMOE2, BLOOM),
         *(CHATGLM, COHERE2, COHERE2MOE, COMMAND_R),
         *(DBRX, DEEPSEEK, DEEPSEEK2, DOTS1),
