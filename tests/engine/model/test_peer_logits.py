@@ -84,6 +84,7 @@ CASES: Sequence[Case] = [
     ("baichuan", {**FULL_HEADS, "block_count": 32}, ()),
     ("baichuan", {**FULL_HEADS, "block_count": 40}, ()),
     ("bailingmoe", BEHIND_DENSE, ()),
+    ("bitnet", {}, ()),
     ("bloom", SIX_HEADS, (*FUSED, "token_embd_norm.bias")),
     ("chatglm", HALF, FUSED),
     ("cohere2moe", COHERE2MOE, ()),

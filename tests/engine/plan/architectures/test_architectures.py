@@ -42,7 +42,15 @@ RAW_GATED = ["residual by ffn_gate ffn_up", GATED[1], *DOWN_AND_NORM]
 ROTATED_HEADS = ["rotate queries", "rotate keys", *HEAD_NORMS, "attend arranged", ATTEND[1]]
 
 LAYERS: Mapping[str, list[str]] = {
+    "apertus": [
+        *(*NORM, *PROJECT, *HEAD_NORMS, *ATTEND, *SECOND_NORM),
+        *("normed by ffn_up", "xielu 1.193 0.6931 0.5 -0.25", "ups to residual by ffn_down"),
+    ],
     "arcee": [*LLAMA_ATTENTION, *SECOND_NORM, "normed by ffn_up", "relu_squared", "ups to residual by ffn_down"],
+    "bitnet": [
+        *(*NORM, *PROJECT, ATTEND[0], "rms attn_sub_norm", "normed to residual by attn_output"),
+        *(*SECOND_NORM, *GATED[:2], "rms ffn_sub_norm", "normed to residual by ffn_down"),
+    ],
     "bloom": ["layer token_embd_norm in place", *GPT2],
     "cohere2": SIDE_BY_SIDE,
     "command-r": SIDE_BY_SIDE,
@@ -89,6 +97,7 @@ LAYERS: Mapping[str, list[str]] = {
 """One layer of each dense architecture, in the words of `layer_story`."""
 
 ENDS: Mapping[str, list[str]] = {
+    "apertus": ["embed", "rms output_norm", "normed by output"],
     "arcee": ["embed", "rms output_norm", "normed by token_embd"],
     "bloom": ["embed", "layer output_norm and bias", "normed by token_embd"],
     "cohere2": ["embed", "layer output_norm", "normed by token_embd", "scale × 3, cap 0"],
@@ -125,6 +134,10 @@ KEYS: Mapping[str, Setting] = {
     "use_parallel_residual": flag(True),
     "attention.clamp_kqv": number(2.0),
     "attention.max_alibi_bias": number(8.0),
+    "xielu.alpha_n": number(0.0),
+    "xielu.alpha_p": [0.0],
+    "xielu.beta": number(0.5),
+    "xielu.eps": number(-0.25),
 }
 
 
@@ -158,6 +171,7 @@ def test_an_output_matrix_is_used_where_there_is_one_but_by_models_that_are_alwa
     assert {name for name, story in stories.items() if not any("normed by output" in words for words in story)} == {
         "gemma",
         "gemma2",
+        "bitnet",
         "cohere2",
         "command-r",
     }

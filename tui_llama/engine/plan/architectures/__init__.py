@@ -6,6 +6,7 @@ from tui_llama.engine.plan.architectures.afmoe import AFMOE
 from tui_llama.engine.plan.architectures.alibi import BAICHUAN, BLOOM, JAIS, MPT, REFACT
 from tui_llama.engine.plan.architectures.apertus import APERTUS
 from tui_llama.engine.plan.architectures.bailing import BAILINGMOE2
+from tui_llama.engine.plan.architectures.bitnet import BITNET
 from tui_llama.engine.plan.architectures.cohere import COHERE2, COHERE2MOE, COMMAND_R
 from tui_llama.engine.plan.architectures.dbrx import DBRX
 from tui_llama.engine.plan.architectures.declaration import Architecture
@@ -69,7 +70,7 @@ ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
         *(AFMOE, APERTUS, ARCEE),
-        *(BAICHUAN, BAILINGMOE, BAILINGMOE2, BLOOM),
+        *(BAICHUAN, BAILINGMOE, BAILINGMOE2, BITNET, BLOOM),
         *(CHATGLM, COHERE2, COHERE2MOE, COMMAND_R),
         *(DBRX, DEEPSEEK, DEEPSEEK2, DOTS1),
         *(ERNIE4_5, ERNIE4_5_MOE, EXAONE, EXAONE4, EXAONE_MOE),
