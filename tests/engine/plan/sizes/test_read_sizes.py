@@ -326,3 +326,76 @@ def test_a_layer_that_reads_keys_and_values_of_other_sizes_is_refused(
 ) -> None:
     with pytest.raises(ModelFileError, match=rf"attention\.{key}': layer 2 reads keys and values of layer 1"):
         read_as(tmp_path, "gemma4", {**SHARING, **changes})
+
+
+WINDOWS: Mapping[str, Setting] = {
+    "attention.sliding_window": integer(7), "attention.sliding_window_pattern": [True, False],
+}  # fmt: skip
+EXPERTS: Mapping[str, Setting] = {
+    "expert_count": integer(8), "expert_used_count": integer(2), "expert_feed_forward_length": integer(32),
+}  # fmt: skip
+
+
+def test_gates_of_attention_are_of_heads_or_elements_as_their_matrix_is(tmp_path: Path) -> None:
+    keys = {**WINDOWS, **EXPERTS, "embedding_length": integer(8), "attention.key_length": integer(4)}
+    keys |= {"attention.value_length": integer(4)}
+    shapes = {"blk.0.attn_gate.weight": [8, 4], "blk.1.attn_gate.weight": [8, 16]}
+    gates = {
+        name: [layer.attention_gates for layer in read_as(tmp_path, name, keys, shapes).layers]
+        for name in ("afmoe", "laguna", "qwen3moe")
+    }
+    assert gates == {"afmoe": [16, 16], "laguna": [4, 16], "qwen3moe": [0, 0]}
+    only_first = {"blk.0.attn_gate.weight": [8, 4]}
+    assert [layer.attention_gates for layer in read_as(tmp_path, "step35", keys, only_first).layers] == [4, 0]
+
+
+def test_gated_blocks_may_have_a_limit_in_each_layer(tmp_path: Path) -> None:
+    routers = {f"blk.{layer}.ffn_gate_inp.weight": [64, 8] for layer in range(2)}
+    limits: Mapping[str, Setting] = {"swiglu_clamp_exp": [0.0, 7.0], "swiglu_clamp_shexp": number(0.5)}
+    layers = read_as(tmp_path, "step35", {**WINDOWS, **EXPERTS, **limits}, routers).layers
+    assert [layer.experts and layer.experts.limit for layer in layers] == [0.0, 7.0]
+    assert [layer.hidden_limit for layer in layers] == [0.5, 0.5]
+    layers = read_as(tmp_path, "step35", {**WINDOWS, **EXPERTS, "swiglu_clamp_exp": [1e-7, 0.0]}, routers).layers
+    assert [layer.experts and layer.experts.limit for layer in layers] == [0.0, 0.0]
+    with pytest.raises(ModelFileError, match=r"'step35\.swiglu_clamp_exp.: it has 1 values for 2"):
+        read_as(tmp_path, "step35", {**WINDOWS, **EXPERTS, "swiglu_clamp_exp": [7.0]}, routers)
+
+
+def test_layers_have_experts_where_they_have_a_router(tmp_path: Path) -> None:
+    router = {"blk.1.ffn_gate_inp.weight": [64, 8]}
+    for name in ("mimo2", "step35", "hy_v3"):
+        layers = read_as(tmp_path, name, {**WINDOWS, **EXPERTS}, router).layers
+        assert [layer.experts is not None for layer in layers] == [False, True]
+
+
+def test_numbers_of_an_activation_are_read_for_each_layer(tmp_path: Path) -> None:
+    keys: Mapping[str, Setting] = {
+        "xielu.alpha_n": [0.0, 30.0], "xielu.alpha_p": number(0.0), "xielu.beta": number(0.5), "xielu.eps": [-0.25] * 2,
+    }  # fmt: skip
+    first, second = (layer.activation_numbers for layer in read_as(tmp_path, "apertus", keys).layers)
+    assert first == pytest.approx((0.5 + math.log(2.0), math.log(2.0), 0.5, -0.25))
+    assert second[0] == 30.5
+    with pytest.raises(ModelFileError, match=r"'xielu\.beta' is missing"):
+        read_as(tmp_path, "apertus", {**keys, "xielu.beta": None})
+    with pytest.raises(ModelFileError, match=r"'xielu\.eps': nan is not a number between"):
+        read_as(tmp_path, "apertus", {**keys, "xielu.eps": number(math.nan)})
+
+
+def test_a_file_may_say_the_activation(tmp_path: Path) -> None:
+    activations = [
+        read_as(tmp_path, name, {"hidden_activation": text("relu2")}).activation for name in ("bitnet", "llama")
+    ]
+    assert activations == ["relu_squared", "silu"]
+    assert read_as(tmp_path, "bitnet").activation == "silu"
+    with pytest.raises(ModelFileError, match="'mish' is not an activation that this program knows here"):
+        read_as(tmp_path, "bitnet", {"hidden_activation": text("mish")})
+
+
+def test_the_key_of_epsilon_may_say_the_kind_of_norms(tmp_path: Path) -> None:
+    keys = {**WINDOWS, **EXPERTS, "logit_scale": number(1.0), "attention.layer_norm_epsilon": number(0.25)}
+    kinds = [
+        (sizes.norm_kind, sizes.epsilon)
+        for rms in (None, number(0.5))
+        for sizes in [read_as(tmp_path, "cohere2moe", {**keys, "attention.layer_norm_rms_epsilon": rms})]
+    ]
+    assert kinds == [("layer", 0.25), ("rms", 0.5)]

@@ -187,3 +187,41 @@ def test_a_base_may_be_stretched_for_long_contexts(tmp_path: Path) -> None:
     rotation = rotations(tmp_path, "hunyuan-dense", changes)[0]
     assert rotation is not None
     assert rotation.base == pytest.approx(500.0 * 16.0 ** (16 / 14))
+
+
+def test_layers_without_a_window_may_rotate_half_of_what_the_file_says(tmp_path: Path) -> None:
+    keys: dict[str, Setting] = {
+        "block_count": integer(2), "attention.sliding_window": integer(7), "rope.dimension_count": integer(16),
+        "attention.sliding_window_pattern": [True, False],
+    }  # fmt: skip
+    layers = read_as(tmp_path, "step35", keys, {"rope_freqs.weight": [8]}).layers
+    windowed, full = (layer.rotation for layer in layers)
+    assert windowed is not None
+    assert full is not None
+    assert (windowed.dim, windowed.factors) == (16, "")
+    assert (full.dim, full.factors, full.factor_count) == (8, "rope_freqs.weight", 8)
+
+
+@pytest.mark.parametrize(("elements", "what"), [(6, "3 is odd"), (1, "half of it is nothing")])
+def test_an_odd_half_cannot_rotate(tmp_path: Path, elements: int, what: str) -> None:
+    keys: dict[str, Setting] = {
+        "attention.sliding_window": integer(7), "rope.dimension_count": integer(elements),
+        "attention.sliding_window_pattern": [False, False],
+    }  # fmt: skip
+    with pytest.raises(ModelFileError, match=what):
+        read_as(tmp_path, "step35", keys)
+
+
+def test_dense_layers_at_the_beginning_rotate_where_others_need_a_window(tmp_path: Path) -> None:
+    keys: dict[str, Setting] = {
+        "block_count": integer(9), "attention.sliding_window": integer(7), "leading_dense_block_count": integer(1),
+        "expert_count": integer(8), "expert_used_count": integer(2), "expert_feed_forward_length": integer(32),
+        "expert_gating_func": integer(2), "logit_scale": number(1.0),
+    }  # fmt: skip
+    still = {
+        name: [number for number, layer in enumerate(read_as(tmp_path, name, keys).layers) if layer.rotation is None]
+        for name in ("cohere2moe", "smallthinker")
+    }
+    assert still == {"cohere2moe": [4, 8], "smallthinker": [0, 4, 8]}
+    without = read_as(tmp_path, "smallthinker", {**keys, "attention.sliding_window": None})
+    assert all(layer.rotation is not None for layer in without.layers)

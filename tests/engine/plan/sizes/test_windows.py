@@ -9,6 +9,10 @@ from tests.engine.plan.sizes.key_files import Setting, integer, number, read_as
 from tui_llama.errors import ModelFileError
 
 SIX = {"block_count": integer(6)}
+EXPERTS = {
+    "expert_count": integer(8), "expert_used_count": integer(2), "expert_feed_forward_length": integer(32),
+    "expert_gating_func": integer(2), "leading_dense_block_count": integer(1), "expert_shared_count": integer(1),
+}  # fmt: skip
 
 
 def windows(folder: Path, architecture: str, changes: Mapping[str, Setting]) -> list[int]:
@@ -68,6 +72,13 @@ def test_only_the_large_model_of_a_family_may_have_windows(tmp_path: Path) -> No
     keys = {"attention.sliding_window": integer(7)}
     assert windows(tmp_path, "exaone4", keys) == [0] * 6
     assert windows(tmp_path, "exaone4", {**keys, "block_count": integer(64)}) == [7, 7, 7, 0] * 16
+
+
+def test_the_first_layer_of_a_period_may_be_the_one_that_sees_everything(tmp_path: Path) -> None:
+    keys = {**EXPERTS, "attention.sliding_window": integer(7), "logit_scale": number(1.0)}
+    assert windows(tmp_path, "cohere2moe", keys) == [0, 7, 7, 7, 0, 7]
+    assert windows(tmp_path, "smallthinker", keys) == [0, 4096, 4096, 4096, 0, 4096]
+    assert windows(tmp_path, "smallthinker", {**keys, "attention.sliding_window": None}) == [0] * 6
 
 
 def test_heads_of_layers_with_a_window_may_have_a_size_of_their_own(tmp_path: Path) -> None:
