@@ -13,6 +13,8 @@ from tui_llama.engine.layouts.activations import (
     SCALED_SUM_AT,
     START_32_AT,
     START_256_AT,
+    STARTS_128_AT,
+    SUM_AT,
     SUMMARY_BYTES,
     SUMS_AT,
     SUMS_OF_16_AT,
@@ -148,6 +150,8 @@ def test_quantised_activations_are_the_nearest_whole_numbers(columns: int, name:
         np.testing.assert_array_equal(numbers(SUMS_AT + SUMS_OF_16_AT, 16, np.int16), sums(16))
         for offset, at in START_256_AT.items():
             np.testing.assert_array_equal(numbers(at, offset, np.int32), -offset * sums(256 // offset))
+        np.testing.assert_array_equal(numbers(STARTS_128_AT, 8, np.int32), -128 * sums(32))
+        np.testing.assert_array_equal(numbers(SUM_AT, 1, np.int32), sums(256))
 
 
 def test_rows_without_a_barrier_do_all_their_units_with_many_threads() -> None:

@@ -10,8 +10,9 @@ import pytest
 from tests.engine.kernels.kernel_bench import address, run_kernel
 from tests.naive import ops as naive
 from tests.naive import weights
+from tui_llama.engine import ops
 from tui_llama.engine.gguf.types import TENSOR_TYPES
-from tui_llama.engine.layouts import plan_row, weight_tile
+from tui_llama.engine.layouts import amx_panel, plan_row, unpacked_tile, weight_tile
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, SUMMARY_BYTES, activation_bytes
 from tui_llama.engine.layouts.weight_tile import FORMATS, ScaleType, TileFormat
 from tui_llama.engine.machine.memory import padded, zeroed_array
@@ -156,6 +157,64 @@ def test_one_token_or_many_give_the_same_bits(layout: TileFormat) -> None:
         run_kernel(name, {"token_count": count}, input=address(rows_apart), output=address(few), **common)
         assert few[:count].tobytes() == apart[:count].tobytes()
         assert not few[count:].any()
+
+
+@pytest.mark.parametrize(
+    "layout", [layout for layout in FORMATS.values() if layout.columns == 256], ids=lambda layout: layout.name
+)
+def test_groups_of_tokens_tiles_and_columns_end_anywhere_with_the_same_bits(layout: TileFormat) -> None:
+    rows, columns, tokens = 16 * (unpacked_tile.MOST_TILES + 1), 256 * (unpacked_tile.CHUNK_BLOCKS + 1), 149
+    assert tokens > unpacked_tile.MOST_TOKENS + unpacked_tile.FEWEST_TOKENS
+    raw, _ = random_matrix(layout, rows, columns)
+    matrix = repacked(layout, raw, rows, columns)
+    x = RNG.standard_normal((tokens, columns)).astype(np.float32)
+    source, rows_apart = activations(layout, x), activations(layout, x, batch_tokens=8)
+    together, apart = np.zeros((2, tokens, rows), np.float32)
+    common = {
+        "weight": address(matrix), "weight_stride": columns // 256 * layout.tile_bytes,
+        "columns": columns // 256, "units": rows // 16,
+        "input_stride": source.strides[0], "output_stride": apart.strides[0],
+    }  # fmt: skip
+    name = f"matrix_{layout.name.lower()}"
+    row, batch = np.zeros(1, plan_row.ROW), np.zeros(1, plan_row.BATCH)
+    for field, value in (common | {"input": address(source), "output": address(together)}).items():
+        row[field] = value
+    batch["token_count"] = tokens
+    scratch = zeroed_array((amx_panel.SCRATCH_BYTES,), np.uint8)
+    # All tile rows in one call, which a thread of a plan never gets of so few.
+    ops.matrix_product(layout)(address(row), address(batch), 0, rows // 16, address(scratch))
+    for token in range(tokens):
+        run_kernel(name, {"token_count": 1}, input=address(rows_apart[token]), output=address(apart[token]), **common)
+    assert together.tobytes() == apart.tobytes()
+
+
+def test_scratch_memory_of_a_product_suffices_for_unpacked_tiles() -> None:
+    assert unpacked_tile.SCRATCH_BYTES <= amx_panel.SCRATCH_BYTES
+
+
+@pytest.mark.parametrize("layout", [weight_tile.Q2_K_FORMAT, weight_tile.Q3_K_FORMAT], ids=lambda layout: layout.name)
+def test_extreme_scales_of_extreme_codes_are_exact(layout: TileFormat) -> None:
+    rows, columns, tokens = 32, 256, 24
+    raw, _ = random_matrix(layout, rows, columns)
+    blocks = raw.reshape(rows, layout.block_bytes)
+    scales, codes = (slice(96, 108), slice(0, 96)) if layout.name == "Q3_K" else (slice(0, 16), slice(16, 80))
+    blocks[:, scales], blocks[:, codes] = 0, 0  # of Q3_K: -32 and -4, which give 128
+    blocks[16:, scales] = 255
+    blocks[24:, codes] = 255
+    matrix = repacked(layout, raw, rows, columns)
+    x = np.zeros((tokens, columns), np.float32)
+    x[:] = np.where(np.arange(tokens) % 3 == 0, 127.0, -127.0)[:, None]  # the quants are the same numbers
+    source = activations(layout, x)
+    out = np.zeros((tokens, rows), np.float32)
+    run_kernel(
+        f"matrix_{layout.name.lower()}", {"token_count": tokens}, input=address(source),
+        input_stride=source.strides[0], output=address(out), output_stride=out.strides[0], weight=address(matrix),
+        weight_stride=layout.tile_bytes, columns=1, units=rows // 16,
+    )  # fmt: skip
+    exact = x.astype(float) @ weights.decode(layout.type_id, raw).astype(float).T
+    np.testing.assert_allclose(out, exact, rtol=1e-5)
+    if layout.name == "Q3_K":
+        assert np.abs(exact[:, :16]).min() > 0.0
 
 
 @EVERY_FORMAT

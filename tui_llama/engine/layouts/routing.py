@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.layouts.activations import FEWEST_GROUPED_TOKENS, GROUP_TOKENS
+from tui_llama.engine.layouts.activations import FEWEST_GROUPED_TOKENS, GROUP_TOKENS, SUMMARY_BYTES
 from tui_llama.engine.layouts.plan_row import BATCH, ROW
 from tui_llama.engine.machine.memory import padded
 
@@ -30,7 +30,7 @@ SOURCE_IS_A_TOKEN, SOURCE_IS_A_PAIR = 0, 1  # rows that the groups' inputs come 
 # Scratch memory of a kernel that calls another one: a row, a batch, the scratch memory of the inner kernel.
 BATCH_AT = padded(ROW.itemsize, 64)
 INNER_SCRATCH_AT = BATCH_AT + padded(BATCH.itemsize, 64)
-SCALED_INPUT_AT = INNER_SCRATCH_AT + 256  # behind the scratch memory of quantising
+SCALED_INPUT_AT = INNER_SCRATCH_AT + SUMMARY_BYTES[256]  # behind the scratch memory of quantising
 
 LEAST_WEIGHT_SUM = 6.103515625e-5
 """Sum of weights below which they are divided by this number instead: the smallest normal float16."""

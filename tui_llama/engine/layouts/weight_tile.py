@@ -63,6 +63,8 @@ class TileFormat:
         tiles_of_block: Tiles, side by side, that a block of the file fills.
         d_factor: What d is multiplied by when it is read, a power of two.
         grid_width: Weights that the file names together, by an index into a grid; see layouts/grid_table.py.
+        byte_offset: Number that makes a byte without a sign of each (code - offset) × scale of a sub-block, or of each
+            code - offset where there is no such scale; none if these numbers need more bits.
     """
 
     name: str
@@ -80,6 +82,7 @@ class TileFormat:
     tiles_of_block: int = 1
     d_factor: float = 1.0
     grid_width: int = 0
+    byte_offset: int | None = None
 
     @property
     def is_float(self) -> bool:
@@ -202,14 +205,16 @@ NVFP4_FORMAT = TileFormat(
 )  # fmt: skip
 Q1_0_FORMAT = TileFormat("Q1_0", 41, 32, 18, 1, code_offset=8, values=(-1, 1), tiles_of_block=4)
 Q2_0_FORMAT = TileFormat("Q2_0", 42, 32, 18, 2, code_offset=8, values=(-1, 0, 1, 2), tiles_of_block=2)
-Q2_K_FORMAT = TileFormat("Q2_K", 10, 256, 84, 2, has_minimum=True, scale_count=16, scales_are_nibbles=True)
-Q3_K_FORMAT = TileFormat("Q3_K", 11, 256, 110, 3, code_offset=4, scale_count=16)
+Q2_K_FORMAT = TileFormat(
+    "Q2_K", 10, 256, 84, 2, has_minimum=True, scale_count=16, scales_are_nibbles=True, byte_offset=0
+)  # fmt: skip
+Q3_K_FORMAT = TileFormat("Q3_K", 11, 256, 110, 3, code_offset=4, scale_count=16, byte_offset=127)
 Q4_K_FORMAT = TileFormat("Q4_K", 12, 256, 144, 4, has_minimum=True, scale_count=8)
 Q5_K_FORMAT = TileFormat("Q5_K", 13, 256, 176, 5, has_minimum=True, scale_count=8)
 Q6_K_FORMAT = TileFormat("Q6_K", 14, 256, 210, 6, code_offset=32, scale_count=16)
 IQ4_XS_FORMAT = TileFormat("IQ4_XS", 23, 256, 136, 4, code_offset=128, scale_count=8, values=_IQ4_VALUES)
-TQ1_0_FORMAT = TileFormat("TQ1_0", 34, 256, 54, 2, code_offset=1)
-TQ2_0_FORMAT = TileFormat("TQ2_0", 35, 256, 66, 2, code_offset=1)
+TQ1_0_FORMAT = TileFormat("TQ1_0", 34, 256, 54, 2, code_offset=1, byte_offset=1)
+TQ2_0_FORMAT = TileFormat("TQ2_0", 35, 256, 66, 2, code_offset=1, byte_offset=1)
 
 # Codes of magnitudes, and then those of the same below zero; IQ1 has shifts up and down instead. Scales are odd.
 _IQ2_VALUES = (8, 25, 43, 0, -8, -25, -43, 0)

@@ -54,6 +54,11 @@ def emit_intrinsic(b: Builder, name: str, result: ir.Type, *arguments: Value) ->
 _Sum: TypeAlias = Callable[[Builder, Value, list[Value], list[Value], int], Value]
 
 
+def has_many_registers(name: str) -> bool:
+    """Tells whether an instruction set has registers for 32 vectors of 16 × i32; others have a quarter of that."""
+    return _DOT_PRODUCTS[name][0] == 16 and name != "portable"
+
+
 def emit_dot4(
     b: Builder, name: str, accumulator: Value, unsigned: Sequence[Value], signed: Sequence[Value], code_bits: int
 ) -> Value:

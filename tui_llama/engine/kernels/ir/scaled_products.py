@@ -36,6 +36,11 @@ def widens_with_scales(name: str) -> bool:
     return name == "avx2"
 
 
+def sums_bytes_exactly(name: str) -> bool:
+    """Tells whether an instruction set adds products with bytes of eight bits to 32 bits by one instruction."""
+    return name in ("amx_int8", "avx512_vnni", "avx_vnni")
+
+
 def emit_scaled_dot4(
     b: Builder,
     name: str,

@@ -247,6 +247,16 @@ def widens_with_scales() -> bool:
     return scaled_products.widens_with_scales(INSTRUCTION_SET)
 
 
+def sums_bytes_exactly() -> bool:
+    """Tells whether `dot4_sum` costs no more for codes of eight bits than for fewer."""
+    return scaled_products.sums_bytes_exactly(INSTRUCTION_SET)
+
+
+def has_many_registers() -> bool:
+    """Tells whether 32 vectors of 16 × i32 find room in registers."""
+    return dot_products.has_many_registers(INSTRUCTION_SET)
+
+
 def prefers_signed_bytes() -> bool:
     """Tells whether codes with signs cost less than unsigned codes of eight bits."""
     return scaled_products.multiplies_signed_bytes(INSTRUCTION_SET)

@@ -23,8 +23,7 @@ tile rows of a unit take turns chunk by chunk of columns, so that the tokens' pa
 Source of the instructions: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2 (TDPBSUD, TDPBSSD).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -34,6 +33,7 @@ from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.simd import F32, I8, Builder, Value, constant, vector
 from tui_llama.engine.kernels.matrix.amx_additions import Token, addition_32, addition_256
 from tui_llama.engine.kernels.matrix.amx_panels import prepare_32, prepare_256
+from tui_llama.engine.kernels.matrix.block_pass import in_blocks
 from tui_llama.engine.layouts.activations import (
     GROUP_SUMMARY_BYTES,
     GROUP_SUMS_AT,
@@ -104,13 +104,13 @@ def emit_product(
     simd.store(b, _configuration(layout), simd.pointer(b, scratch), CONFIG_AT)
     _tile(b, "ldtilecfg", simd.pointer(b, scratch))
     (first, last), (start, count) = units, tokens
-    with _blocks(b, b.sub(last, first), MOST_TILES) as (tile_offset, tile_count):
+    with in_blocks(b, b.sub(last, first), MOST_TILES) as (tile_offset, tile_count):
         tile = b.add(first, tile_offset)
-        with _blocks(b, count, MOST_TOKENS) as (token_offset, token_count):
+        with in_blocks(b, count, MOST_TOKENS) as (token_offset, token_count):
             token, inputs = b.add(start, token_offset), (token_offset, token_count)
             _clear_totals(b, work, tile_count, token_count)
-            chunks = _blocks(b, work.field(b, "columns"), CHUNK_BLOCKS[layout.columns])
-            with chunks as blocks, _blocks(b, tile_count, TILES_AT_ONCE) as (index, together):
+            chunks = in_blocks(b, work.field(b, "columns"), CHUNK_BLOCKS[layout.columns])
+            with chunks as blocks, in_blocks(b, tile_count, TILES_AT_ONCE) as (index, together):
                 _multiply_chunk(b, work, _Tiles(tile, index, together), inputs, blocks)
             work.pending.settle(b, _blocks_at_once(layout))
             _finish_tiles(b, work, (tile, tile_count), (token, token_count), finish)
@@ -150,16 +150,6 @@ def _tile(b: Builder, name: str, *arguments: Value | int) -> None:
     """Calls an AMX instruction; plain numbers are tile registers."""
     values = [ir.Constant(I8, value) if isinstance(value, int) else value for value in arguments]
     simd.call(b, f"llvm.x86.{name}", ir.VoidType(), values)
-
-
-@contextmanager
-def _blocks(b: Builder, count: Value, most: int) -> Iterator[tuple[Value, Value]]:
-    """Loops over `count` items in blocks of at most `most`; yields first and count of each block."""
-    rounds = b.sdiv(b.add(count, simd.integer(most - 1)), simd.integer(most))
-    with cgutils.for_range(b, rounds) as loop:
-        done = b.mul(loop.index, simd.integer(most))
-        left = b.sub(count, done)
-        yield done, b.select(b.icmp_signed("<", left, simd.integer(most)), left, simd.integer(most))
 
 
 def _clear_totals(b: Builder, work: _Work, tile_count: Value, token_count: Value) -> None:
@@ -234,7 +224,7 @@ def _multiply_blocks(b: Builder, chunk: _Chunk, block: Value, count: int) -> Non
         b.mul(all_blocks, simd.integer(GROUP_TOKENS * columns)), b.mul(at, simd.integer(GROUP_SUMMARY_BYTES[columns]))
     )
     multiply = _multiply_32 if columns == 32 else _multiply_256
-    with _blocks(b, chunk.tokens[1], TOKENS_AT_ONCE[columns]) as (token, _):
+    with in_blocks(b, chunk.tokens[1], TOKENS_AT_ONCE[columns]) as (token, _):
         group = b.udiv(b.add(chunk.tokens[0], token), simd.integer(GROUP_TOKENS))
         inputs = b.add(work.field(b, "input"), b.mul(group, work.pending.group_bytes))
         quants = simd.pointer(b, inputs, b.mul(at, simd.integer(GROUP_TOKENS * columns)))

@@ -1,9 +1,12 @@
-"""What products of all block sizes share: a block of some tokens, its dot products, and asking for memory ahead."""
+"""What products of all block sizes share: a block of some tokens, its dot products, loops, and memory asked ahead."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 
 from llvmlite import ir
+from numba.core import cgutils
 
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.simd import F32, I32, Builder, Value, constant
@@ -64,6 +67,16 @@ def ask_ahead(b: Builder, place: Value, size: int) -> None:
     """
     for line in range(0, size, 64):
         simd.prefetch(b, place, PREFETCH_BYTES + line)
+
+
+@contextmanager
+def in_blocks(b: Builder, count: Value, most: int) -> Iterator[tuple[Value, Value]]:
+    """Loops over `count` items in blocks of at most `most`; yields first and count of each block."""
+    rounds = b.sdiv(b.add(count, simd.integer(most - 1)), simd.integer(most))
+    with cgutils.for_range(b, rounds) as loop:
+        done = b.mul(loop.index, simd.integer(most))
+        left = b.sub(count, done)
+        yield done, b.select(b.icmp_signed("<", left, simd.integer(most)), left, simd.integer(most))
 
 
 def zero(b: Builder, element: ir.Type = F32) -> Value:

@@ -19,7 +19,10 @@ from tui_llama.engine.kernels.matrix.block_pass import Pass, ask_ahead, zero
 from tui_llama.engine.kernels.matrix.sums_32 import add_block_32
 from tui_llama.engine.kernels.matrix.sums_256 import add_block_256
 from tui_llama.engine.kernels.matrix.sums_float import sum_columns
+from tui_llama.engine.kernels.matrix.tile_values import Tile
+from tui_llama.engine.kernels.matrix.unpacked import emit_unpacked
 from tui_llama.engine.layouts.activations import FEWEST_GROUPED_TOKENS, SUMMARY_BYTES
+from tui_llama.engine.layouts.unpacked_tile import FEWEST_TOKENS
 from tui_llama.engine.layouts.weight_tile import TileFormat
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.toolchain.numba_codegen import intrinsic
@@ -45,7 +48,10 @@ def _sum_blocks(b: Builder, layout: TileFormat, row: Value, weights: Value, inpu
             [simd.pointer(b, address, summary_step) for address in inputs],
             totals,
         )
-        (add_block_32 if layout.columns == 32 else add_block_256)(b, layout, tile, block)
+        if layout.columns == 32:
+            add_block_32(b, layout, tile, block)
+        else:
+            add_block_256(b, Tile(layout, tile), block)
     return [b.load(total) for total in totals]
 
 
@@ -110,13 +116,13 @@ def product(layout: TileFormat, name: str) -> Callable[..., None]:
             row, batch, first, last, scratch = arguments
             start = first_token(b, row, batch)
             count = b.sub(simd.field(b, batch, "token_count"), start)
-            if INSTRUCTION_SET != "amx_int8" or layout.is_float:
+            emit_many, fewest = _product_of_many(layout)
+            if emit_many is None:
                 _emit_groups(b, layout, row, (first, last), (start, count))
                 return context.get_dummy_value()
-            many = b.icmp_signed(">=", count, simd.integer(FEWEST_GROUPED_TOKENS))  # see `are_interleaved`
-            with b.if_else(many) as (then, otherwise):
+            with b.if_else(b.icmp_signed(">=", count, simd.integer(fewest))) as (then, otherwise):
                 with then:
-                    amx.emit_product(b, layout, row, (first, last), (start, count), scratch, finish)
+                    emit_many(b, layout, row, (first, last), (start, count), scratch, finish)
                 with otherwise:
                     _emit_groups(b, layout, row, (first, last), (start, count))
             return context.get_dummy_value()
@@ -125,6 +131,15 @@ def product(layout: TileFormat, name: str) -> Callable[..., None]:
 
     multiply.__name__ = name
     return intrinsic(multiply)
+
+
+def _product_of_many(layout: TileFormat) -> tuple[Callable[..., None] | None, int]:
+    """Returns what multiplies with many tokens in another way than with few, or none, and the fewest tokens for it."""
+    if INSTRUCTION_SET == "amx_int8" and not layout.is_float:
+        return amx.emit_product, FEWEST_GROUPED_TOKENS  # see `are_interleaved`
+    if layout.columns == 256:
+        return emit_unpacked, FEWEST_TOKENS
+    return None, 0
 
 
 def _emit_groups(

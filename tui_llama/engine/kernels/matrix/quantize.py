@@ -19,6 +19,8 @@ from tui_llama.engine.layouts.activations import (
     START_32_AT,
     START_256_AT,
     STARTS_16_AT,
+    STARTS_128_AT,
+    SUM_AT,
     SUMMARY_BYTES,
     SUMS_AT,
     SUMS_OF_16_AT,
@@ -101,6 +103,8 @@ def _store_summary_256(b: Builder, quants: list[Value], stored_sums: Value, star
     halves = _neighbours_added(b, sums[0], sums[0])
     low = b.shuffle_vector(halves, halves, ir.Constant(vector(I32, 8), list(range(8))))
     simd.store(b, b.mul(low, constant(I32, -8, 8)), starts, START_256_AT[8])
+    simd.store(b, b.mul(low, constant(I32, -128, 8)), starts, STARTS_128_AT)
+    simd.store(b, simd.sum_lanes(b, sums[0]), starts, SUM_AT)
     simd.store(b, b.trunc(low, eight), stored_sums)
 
 
@@ -130,7 +134,7 @@ def quantize_token_32(source: int, output: int, stride: int, index: int, blocks:
         stride: Bytes from one token's row to the next; ignored where tokens are interleaved.
         index: Number of the token among these rows.
         blocks: Number of blocks.
-        spare: 0 if the token has a row of its own. Otherwise tokens are interleaved, and this is the address of 288
+        spare: 0 if the token has a row of its own. Otherwise tokens are interleaved, and this is the address of 320
             bytes for the parts of the summary that the interleaved layout leaves out.
     """
     if spare:

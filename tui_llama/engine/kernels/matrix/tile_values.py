@@ -1,9 +1,12 @@
 """Codes, scales and minima of a tile as vectors, from which every way of multiplying starts."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.simd import F16, F32, I8, I16, I32, Builder, Value, constant, vector
+from tui_llama.engine.kernels.matrix.block_pass import ask_ahead
+from tui_llama.engine.layouts.unpacked_tile import PART_BYTES as UNPACKED_PART_BYTES
 from tui_llama.engine.layouts.weight_tile import ROWS, ScaleType, TileFormat
 
 
@@ -57,6 +60,47 @@ def _plane(b: Builder, place: Value, at: int, bits: int, to: int, groups: Sequen
         return list(vectors.values())
     mask = constant(I8, (2**bits - 1) << to, 64)
     return [b.and_(_shift_left(b, vectors[i], to - bit), mask) for i, bit in places.values()]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A tile of weights that a product reads: its codes as they are packed.
+
+    Args:
+        layout: Its format.
+        place: Where it begins.
+    """
+
+    layout: TileFormat
+    place: Value
+
+    def codes(self, b: Builder, part: Value, groups: Sequence[int] = range(8), *, with_signs: bool) -> list[Value]:
+        """Returns what `tile_codes` does."""
+        return tile_codes(b, self.place, self.layout, part, groups=groups, with_signs=with_signs)
+
+    def ask_ahead(self, b: Builder, part: Value) -> None:
+        """Prefetches what is needed a while after 32 columns."""
+        part_bytes = self.layout.tile_bytes * 32 // self.layout.columns
+        ask_ahead(b, b.gep(self.place, [b.mul(part, simd.integer(part_bytes))]), part_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackedTile(Tile):
+    """The same, whose codes have been written out: 512 bytes for every 32 columns, with signs if products want them.
+
+    Args:
+        written: Where they are.
+    """
+
+    written: Value
+
+    def codes(self, b: Builder, part: Value, groups: Sequence[int] = range(8), *, with_signs: bool) -> list[Value]:
+        """Loads codes of 32 columns."""
+        place = b.gep(self.written, [b.mul(part, simd.integer(UNPACKED_PART_BYTES))])
+        return [simd.load(b, place, 64 * group, I8, 64) for group in groups]
+
+    def ask_ahead(self, b: Builder, part: Value) -> None:
+        """Does nothing: unpacking has read the tile."""
 
 
 def tile_scales(b: Builder, tile: Value, layout: TileFormat, at: int = 0) -> list[Value]:
