@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.fakes.fake_model import SPARE_POSITIONS, FakeModel, FakeSequence
 from tests.fakes.simulated_disk import SimulatedDisk
 from tests.fakes.stored_prompts import OTHER_OWNER, OWNER, cache_on, tokens
+from tests.scale import scaled
 from tui_llama.engine.prompt_cache.restore_points import first_missing, restore_point
 from tui_llama.engine.state_file import PartPlace, RecordPlace
 from tui_llama.engine.state_shape import LayerGroup, StateShape
@@ -113,7 +114,7 @@ _TURNS = st.lists(st.tuples(st.floats(0, 1), _COUNTS, st.integers(0, 2), st.bool
 
 
 @given(turns=_TURNS, shape=st.sampled_from(list(SHAPES.values())), asked=st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=scaled(30, 300), deadline=None)
 def test_what_was_saved_can_be_gone_on_from_whatever_was_said(
     turns: list[tuple[float, int, int, bool]], shape: StateShape, asked: float
 ) -> None:

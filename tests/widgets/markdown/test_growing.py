@@ -5,6 +5,7 @@ from random import Random
 import pytest
 from textual.pilot import Pilot
 
+from tests.scale import scaled
 from tests.widgets.markdown.odd_markdown import OddMarkdown
 from tests.widgets.markdown.test_odd_markdown import MarkdownApp, screen_rows
 from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
@@ -48,7 +49,7 @@ async def test_whatever_the_pieces_an_answer_looks_as_if_it_had_come_whole(sourc
 async def test_odd_markdown_in_odd_pieces_looks_as_if_it_had_come_whole(seed: int) -> None:
     random = Random(seed)
     async with MarkdownApp().run_test(size=(80, 300)) as pilot:
-        for _ in range(20):
+        for _ in range(scaled(6, 60)):
             source = OddMarkdown(random).document()
             cuts = sorted(random.sample(range(1, len(source)), min(len(source) - 1, random.choice((3, 40)))))
             await looks_the_same(pilot, source, cuts)

@@ -20,6 +20,7 @@ from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import finish_of, text_of, thought_of
 from tests.fakes.openai_dialects import LLAMA_SERVER, PLAIN
 from tests.fakes.openai_server import Cut, Framing, packets, response, stream
+from tests.scale import scaled
 from tui_llama.engine.events import Failed, FailureCause, Finished, TextPiece
 from tui_llama.engine.protocol import ReplyEvent
 
@@ -95,7 +96,7 @@ def test_any_way_of_cutting_a_stream_gives_the_same_events() -> None:
     with chat_for_examples(LLAMA_SERVER) as (chat, runner):
         expected = {name: runner.run(said(chat, sent)) for name, sent in STREAMS.items()}
 
-        @settings(max_examples=150)
+        @settings(max_examples=scaled(50, 500))
         @given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(1, 120), max_size=60), st.booleans())
         def same(name: str, sizes: list[int], ends_in_crlf: bool) -> None:
             whole = b"".join(STREAMS[name])
