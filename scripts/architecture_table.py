@@ -6,9 +6,9 @@ For each declared architecture:
 
 - **golden cases**: how many there are in the folder that `TUI_LLAMA_SHARED` names, else in `../shared`; with none, how
   many random models a real llama-server has read beside us (needs the package xllamacpp).
-- **error**: the largest of our errors as a part of llama.cpp's in the same case, if that is not below what a case
-  allows at least, and the largest error of all. Beside a llama-server: the difference of log-probabilities in their
-  deviations.
+- **ratio**: the largest part that our error is of llama.cpp's, in cases with quantised weights.
+- **error F16**: the largest error in the others, and what part it is of llama.cpp's in the same case; small ones are
+  right whatever llama.cpp's are. Beside a llama-server: the difference of log-probabilities in their deviations.
 - **bits**: in how many of the cases all batches, threads, and saving and restoring gave the same.
 - **template**: the known templates with which prompts were split at their marks; **ends**: the tokens that ended an
   answer without any text. Where no family of models is known, the token is made up.
@@ -125,8 +125,10 @@ def _worst_ratio(results: Sequence[GoldenResult]) -> Cell:
 
 
 def _worst_error(results: Sequence[GoldenResult]) -> Cell:
-    errors = [each.error for each in results]
-    return (f"{max(errors):.1e}", all(each.is_close for each in results)) if errors else _NOTHING
+    if not results:
+        return _NOTHING
+    worst = max(results, key=lambda each: each.error)
+    return f"{worst.error:.1e} ({worst.error / worst.peer_error:.2f})", all(each.is_close for each in results)
 
 
 def _bits(results: Sequence[GoldenResult | PeerResult]) -> Cell:
