@@ -14,7 +14,8 @@ def main() -> None:
     params = xllamacpp.CommonParams()
     params.model.path = model_path
     params.n_ctx, params.n_parallel = int(context_size), 1
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
+    # Its threads wait for each other by asking again and again, which takes forever where they share a processor.
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     if key:
         params.api_keys = [key]
     server = xllamacpp.Server(params)
