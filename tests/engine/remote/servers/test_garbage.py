@@ -19,6 +19,7 @@ from tests.engine.remote.remote_chat import (
 from tests.fakes import openai_streams as wire
 from tests.fakes.openai_dialects import LLAMA_SERVER, MODEL
 from tests.fakes.openai_server import EVENT_STREAM, MODELS, Cut, FakeServer, Step, response, stream
+from tests.scale import scaled
 from tui_llama.servers.address import Server, base_url
 
 ODD_BYTES = st.one_of(
@@ -70,7 +71,7 @@ ODD_CHUNKS = st.recursive(
 def test_any_bytes_after_a_good_start_end_the_answer_or_fail_it() -> None:
     with chat_for_examples(LLAMA_SERVER) as (chat, runner):
 
-        @settings(max_examples=200)
+        @settings(max_examples=scaled(60, 500))
         @given(ODD_BYTES, st.sampled_from([None, Cut.CLOSE, Cut.RESET]))
         def ends(garbage: bytes, cut: Cut | None) -> None:
             steps: list[Step] = [*BEGUN, *([garbage] if garbage else []), *([cut] if cut else [])]
@@ -84,7 +85,7 @@ def test_any_json_in_a_stream_ends_the_answer_or_fails_it(top_probabilities: int
     request = reply_request(top_probabilities=top_probabilities)
     with chat_for_examples(LLAMA_SERVER) as (chat, runner):
 
-        @settings(max_examples=200)
+        @settings(max_examples=scaled(60, 500))
         @given(st.lists(ODD_CHUNKS.map(_event) | st.builds(_odd_choice, ODD_CHUNKS), max_size=4), st.booleans())
         def ends(odd: list[bytes], stops: bool) -> None:
             sent = [*BEGUN, *odd, *([wire.STOP, wire.DONE] if stops else [])]
@@ -125,7 +126,7 @@ def test_any_facts_of_a_server_load_its_model_or_fail_to() -> None:
             async with remote_engine(server) as engine:
                 await load_events(engine, f"{server.url}#{name}")
 
-        @settings(max_examples=150)
+        @settings(max_examples=scaled(50, 500))
         @given(ODD_FACTS, ODD_FACTS, st.sampled_from(["", MODEL]))
         def ends(entry: object, more: object, name: str) -> None:
             listing = {"data": [{"id": MODEL, "owned_by": "llamacpp", **entry}]} if isinstance(entry, dict) else entry
@@ -147,7 +148,7 @@ def test_any_response_ends_the_answer_or_fails_it() -> None:
     )
     with chat_for_examples(LLAMA_SERVER) as (chat, runner):
 
-        @settings(max_examples=150)
+        @settings(max_examples=scaled(50, 500))
         @given(st.integers(200, 599), bodies, kinds)
         def ends(status: int, body: bytes, kind: str) -> None:
             check_ends(runner.run(chat.ask(response(body, status, content_type=kind))))
