@@ -245,6 +245,21 @@ def test_compiling_is_told_once() -> None:
 
 
 @pytest.mark.parametrize(
+    "place", ["{}", '{{"type": "array", "items": {}, "maxItems": 1}}', '{{"$defs": {{"x": {}}}, "$ref": "#/$defs/x"}}']
+)
+def test_a_format_that_nobody_knows_binds_nothing(place: str) -> None:
+    schema = place.format('{"enum": ["a"], "format": "path"}')
+    answered = text_of(answer(replace(QUESTION, json_schema=schema, max_tokens=200)))
+    assert json.loads(answered) in ("a", ["a"], [])
+
+
+def test_a_property_may_be_called_format() -> None:
+    schema = {"properties": {"format": {"enum": ["a"]}}, "required": ["format"], "additionalProperties": False}
+    answered = text_of(answer(replace(QUESTION, json_schema=json.dumps(schema), max_tokens=200)))
+    assert json.loads(answered) == {"format": "a"}
+
+
+@pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"json_schema": '{"type": '}, "line 1, column 10"),

@@ -5,6 +5,7 @@ Source: https://github.com/guidance-ai/llguidance/blob/main/docs/json_schema.md
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 from tui_llama.errors import EngineError
@@ -46,7 +47,28 @@ def read_schema(text: str) -> Schema:
         raise EngineError(
             f"a JSON schema is an object in braces, not {_shown(schema)}", 'Write {"type": "object"}, for example.'
         )
+    _forget_unknown_formats(schema)
     return schema
+
+
+def _forget_unknown_formats(schema: Schema) -> None:
+    """Removes formats that llguidance does not know, in place: they are remarks, and it would refuse the schema.
+
+    Source: JSON Schema Validation 2020-12, section 7.2.1.
+    """
+    parts = [schema]
+    while parts:
+        part = parts.pop()
+        if isinstance(name := part.get("format"), str) and not _is_known_format(name):
+            del part["format"]
+        parts.extend(inner for _, inner in _inner_schemas(part))
+
+
+@cache
+def _is_known_format(name: str) -> bool:
+    from llguidance import LLMatcher  # only answers that are bound need it
+
+    return not LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema({"type": "string", "format": name}))
 
 
 def schema_grammar(schema: Schema) -> str:
