@@ -254,7 +254,8 @@ def test_a_format_that_nobody_knows_binds_nothing(place: str) -> None:
 
 
 def test_a_property_may_be_called_format() -> None:
-    schema = {"properties": {"format": {"enum": ["a"]}}, "required": ["format"], "additionalProperties": False}
+    properties = {"format": {"enum": ["a"]}}
+    schema = {"type": "object", "properties": properties, "required": ["format"], "additionalProperties": False}
     answered = text_of(answer(replace(QUESTION, json_schema=json.dumps(schema), max_tokens=200)))
     assert json.loads(answered) == {"format": "a"}
 
