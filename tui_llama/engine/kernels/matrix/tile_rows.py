@@ -1,7 +1,7 @@
 """Decodes single rows of tiles to float32, for the embedding; layouts/weight_tile.py describes the tiles.
 
-The code works column by column and learns the format from a record (layouts/tile_record.py), so one kernel does for all
-formats. This is fast enough for a row.
+The code works column by column, and learns the format from a record (layouts/tile_record.py), so one kernel does for
+all formats. This is fast enough for a row.
 """
 
 from typing import Any
@@ -20,6 +20,7 @@ from tui_llama.engine.layouts.tile_record import EXPONENT, FLOAT16, TILE, VALUES
 from tui_llama.engine.layouts.weight_tile import BF16_FORMAT, F32_FORMAT, ROWS
 from tui_llama.engine.toolchain.numba_codegen import helper
 
+_RUN_COLUMNS = 16  # columns that have the same scales in every format
 _F32, _BF16 = F32_FORMAT.type_id, BF16_FORMAT.type_id
 
 _tile_at = at_address(numba.from_dtype(TILE), "tile_at")
@@ -38,17 +39,33 @@ def decode_row(tiles: int, lane: int, target: int, columns: int, record_address:
     """
     record, out = _tile_at(np.uintp(record_address)), float32_at(np.uintp(target))
     values = int32_at(np.uintp(record_address + VALUES_AT))
-    for column in range(columns):
-        tile, k = tiles + column // record.columns * record.tile_bytes, column % record.columns
-        code = _code(tile, record, lane, k)
-        weight = np.float32(values[code]) if record.has_values else np.float32(code - record.code_offset)
-        d = _scale(tile, record, lane, k * record.scales_of_columns // record.columns)
-        if record.scale_count:
-            out[column] = _scaled(tile, record, lane, k * record.scale_count // record.columns, d, weight)
-        elif record.has_minimum:
-            out[column] = d * weight + load_half(np.uintp(tile + record.minimum_at + 2 * lane))
-        else:
-            out[column] = d * weight
+    runs = record.columns // _RUN_COLUMNS
+    for number in range(columns // _RUN_COLUMNS):
+        tile, run = tiles + number // runs * record.tile_bytes, number % runs
+        factor, minimum = _factor_and_minimum(tile, record, lane, run, runs)
+        for k in range(_RUN_COLUMNS):
+            code = _code(tile, record, lane, _RUN_COLUMNS * run + k)
+            weight = np.float32(values[code]) if record.has_values else np.float32(code - record.code_offset)
+            weight *= factor
+            out[_RUN_COLUMNS * number + k] = weight + minimum if record.has_minimum else weight
+
+
+@helper
+def _factor_and_minimum(tile: int, record: Any, lane: int, run: int, runs: int) -> Any:
+    """Returns what the numbers of a run of columns are multiplied by, and what is added then."""
+    d = _scale(tile, record, lane, run * record.scales_of_columns // runs)
+    minimum = load_half(np.uintp(tile + record.minimum_at + 2 * lane)) if record.has_minimum else np.float32(0.0)
+    if record.scale_count == 0:
+        return d, minimum
+    block = run * record.scale_count // runs
+    at = ROWS * 2 * (block // 2) + 2 * lane + block % 2
+    scales = uint8_at(np.uintp(tile + record.scales_at))
+    if not record.has_minimum:
+        return d * np.float32(np.int8(scales[at])), minimum
+    if record.scales_are_nibbles:
+        return d * np.float32(scales[at] & 15), -minimum * np.float32(scales[at] >> 4)
+    minima = uint8_at(np.uintp(tile + record.minima_at))
+    return d * np.float32(scales[at]), -minimum * np.float32(minima[at])
 
 
 @helper
@@ -85,22 +102,6 @@ def _scale(tile: int, record: Any, lane: int, part: int) -> Any:
     if exponent == 0:
         return np.float32(2.0**-10) * fraction
     return np.float32(2.0**-11) * np.float32(1 << exponent) * (np.float32(8.0) + fraction)
-
-
-@helper
-def _scaled(tile: int, record: Any, lane: int, block: int, d: Any, weight: Any) -> Any:
-    """Returns a weight with the scale, and the minimum if there is one, of its sub-block."""
-    at = ROWS * 2 * (block // 2) + 2 * lane + block % 2
-    scales = uint8_at(np.uintp(tile + record.scales_at))
-    if not record.has_minimum:
-        return d * np.float32(np.int8(scales[at])) * weight
-    scale, minimum = scales[at], scales[at] >> 4
-    if record.scales_are_nibbles:
-        scale &= 15
-    else:
-        minimum = uint8_at(np.uintp(tile + record.minima_at))[at]
-    d_minimum = load_half(np.uintp(tile + record.minimum_at + 2 * lane))
-    return d * np.float32(scale) * weight - d_minimum * np.float32(minimum)
 
 
 @helper
