@@ -140,7 +140,7 @@ def _not_here(name: str) -> ModelFileError:
             f"{name[:80]} is not a file on this machine", "tui-llama pull fetches it and prints its path."
         )
     path = paths.typed_path(name)
-    if path is not None and path.is_dir():
+    if name and path is not None and path.is_dir():
         return ModelFileError(f"{name[:80]} is a folder", "Give the path of a file whose name ends in .gguf.")
     return ModelFileError(f"there is no model {name[:80]!r} on this machine", _SEE_NAMES)
 

@@ -4,6 +4,7 @@ State files contain these values. If one changes, the engine reads every prompt 
 """
 
 import hashlib
+from dataclasses import fields, is_dataclass
 
 import numpy as np
 
@@ -62,6 +63,14 @@ def _configuration_hash(sizes: Hyperparameters, cache_type: str, context_size: i
 
     All instruction sets should give the same bits; a faulty one must not spoil what the others have stored.
     """
-    rotations = [(rotation, rotation.factors_in(context_size)) for rotation in sizes.rotations]
+    rotations = [f"{_chosen(rotation)} {rotation.factors_in(context_size)}" for rotation in sizes.rotations]
     text = f"{rotations!r} {cache_type} {instruction_set}"
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _chosen(value: object) -> str:
+    """Returns the fields of a dataclass that are not at their default: a new field changes nothing for older models."""
+    if not is_dataclass(value):
+        return repr(value)
+    pairs = ((field, getattr(value, field.name)) for field in fields(value))
+    return f"({', '.join(f'{field.name}={_chosen(own)}' for field, own in pairs if own != field.default)})"
